@@ -1,0 +1,12 @@
+//! What operators see: metrics and logs.
+//!
+//! Owns the metric families, the log set-up and the access log's writer. Knows reasons and the names in the
+//! configuration; must not know requests or tokens.
+
+mod access_log;
+mod logging;
+mod metrics;
+
+pub use access_log::{AccessLog, AccessRecord};
+pub use logging::{LogGuard, start_logging};
+pub use metrics::{ConfiguredMetrics, ConnectionGuard, Listener, Metrics, UpstreamErrorKind};
