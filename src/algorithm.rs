@@ -22,7 +22,7 @@ macro_rules! algorithms {
     ($($variant:ident $name:literal $family:ident),* $(,)?) => {
         /// One signature algorithm; `alg` is compared by exact name (RFC 7515 §4.1.1).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Algorithm { $(#[doc = $name] $variant),* }
+        pub enum Algorithm { $(#[doc = concat!("`", $name, "`")] $variant),* }
 
         impl Algorithm {
             /// Every algorithm, in the order of the enum.

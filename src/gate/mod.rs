@@ -3,118 +3,290 @@
 //! Owns the order of the checks. Knows no sockets, no metrics and no clock; its one await is the bounded
 //! wait for an issuer's single-flight refresh.
 
+mod admission;
+mod claims;
+mod credential;
+mod explain;
+mod json;
+mod jws;
+mod policy;
+mod route;
+mod target;
+mod verified_cache;
+mod verifier;
+
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::{HeaderMap, Method, header};
 
-use crate::config::{Config, Route, RouteId};
-use crate::identity::{Identity, IssuerLabel, TokenDigest, Via};
+pub use admission::{Admission, Rejected};
+pub use explain::{Check, CheckResult, Explanation, Inquiry, Outcome};
+
+use crate::config::{Auth, Config, Route, RouteId};
+use crate::identity::{IssuerLabel, Via};
 use crate::keys::IssuerKeys;
 use crate::rejection::Rejection;
-use crate::revocation::RevocationSet;
+use crate::revocation::{RevocationSet, Verdict};
 use crate::time::UnixTime;
+use admission::Facts;
+use credential::Credential;
+use route::{Found, RouteTable};
+use target::PathRules;
+use verified_cache::{CacheKey, Verified, VerifiedCache};
+use verifier::{Trusted, Verifier};
 
-/// Proof that a request may go upstream: only the gate makes one, and forwarding takes it by value.
-#[derive(Debug)]
-pub struct Admission {
-    route: RouteId,
-    via: Via,
-    issuer: IssuerLabel,
-    token: Option<TokenDigest>,
-    identity: Option<Arc<Identity>>,
-    would_reject: Option<Rejection>,
-}
-
-impl Admission {
-    /// The route that governs the request.
-    pub fn route(&self) -> RouteId {
-        self.route
-    }
-    /// How it came about.
-    pub fn via(&self) -> Via {
-        self.via
-    }
-    /// The issuer of the token.
-    pub fn issuer(&self) -> IssuerLabel {
-        self.issuer
-    }
-    /// The token, where there was a readable one.
-    pub fn token(&self) -> Option<TokenDigest> {
-        self.token
-    }
-    /// Who the caller is: `None` for anonymous requests and, on `report_only` routes, after a failed credential.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
-    }
-    /// On `report_only` routes: why the request would have been refused. Then it counts as neither admission nor rejection.
-    pub fn would_reject(&self) -> Option<Rejection> {
-        self.would_reject
-    }
-}
-
-/// A request that is not forwarded, and what its answer, its record and its count need.
-#[derive(Debug)]
-pub struct Rejected {
-    /// Why.
-    pub reason: Rejection,
-    /// The route, where one matched (also for 405).
-    pub route: Option<RouteId>,
-    /// The issuer of the token.
-    pub issuer: IssuerLabel,
-    /// The token, where there was one of three parts.
-    pub token: Option<TokenDigest>,
-    /// Who the caller is, where the token was verified.
-    pub identity: Option<Arc<Identity>>,
-    /// For 405: the methods that are allowed, as an Allow header says it.
-    pub allow: Option<String>,
-    /// For 503 of this gate: seconds after which another try makes sense.
-    pub retry_after: Option<u32>,
-    /// A CORS preflight was refused for want of a token: the hint names `preflight`.
-    pub preflight: bool,
-}
+/// Seconds after which a client may ask again when revocations are out of date.
+const RETRY_STALE: u32 = 5;
 
 /// The whole decision, built once per configuration.
 #[derive(Debug)]
-pub struct Gate {}
+pub struct Gate {
+    routes: Vec<Route>,
+    table: RouteTable,
+    path_rules: PathRules,
+    token_bytes: usize,
+    verifier: Verifier,
+    cache: Arc<VerifiedCache>,
+    revocations: Arc<RevocationSet>,
+}
+
+/// A request that found its route.
+struct Routed<'gate> {
+    id: RouteId,
+    route: &'gate Route,
+    /// A CORS preflight; it was routed by the method that it asks for.
+    preflight: bool,
+}
 
 impl Gate {
-    /// Builds the gate: `keys` by issuer.
+    /// Builds the gate; `keys` are those of the issuers, in the same order.
     pub fn new(
-        _config: &Config,
-        _keys: Vec<Arc<IssuerKeys>>,
-        _revocations: Arc<RevocationSet>,
+        config: &Config,
+        keys: Vec<Arc<IssuerKeys>>,
+        revocations: Arc<RevocationSet>,
     ) -> Self {
-        todo!()
+        Self {
+            table: RouteTable::new(&config.routes),
+            routes: config.routes.clone(),
+            path_rules: PathRules {
+                keep_encoded_slash: config.server.keep_encoded_slash,
+                keep_path_parameters: config.server.keep_path_parameters,
+            },
+            token_bytes: config.server.limits.token_bytes,
+            verifier: Verifier::new(config, keys),
+            cache: Arc::new(VerifiedCache::new(config.token_cache.entries)),
+            revocations,
+        }
     }
-    /// Decides on a request: Host and path, route, credential, token, revocation, policy.
-    /// Framing (Transfer-Encoding, Connection, sizes) is the edge's to check before.
-    pub async fn admit(&self, _head: &Parts, _now: UnixTime) -> Result<Admission, Box<Rejected>> {
-        todo!()
+
+    /// Goes on with the verified tokens of the gate before, if the claims that are kept and the rules by which
+    /// they were verified are the same; `previous` was built from the configuration `before`.
+    #[must_use]
+    pub fn keeping_tokens_of(mut self, previous: &Self, before: &Config, config: &Config) -> Self {
+        let is_same = before.issuers == config.issuers
+            && before.claims == config.claims
+            && before.token_cache == config.token_cache;
+        if is_same {
+            self.cache = Arc::clone(&previous.cache);
+        }
+        self
     }
+
+    /// Decides on a request: Host and path, route, credential, token, revocation, policy. Framing (sizes,
+    /// `Transfer-Encoding`, `Connection`) is the edge's to judge before.
+    ///
+    /// # Errors
+    /// The first check that fails, in the order of the contract's table.
+    pub async fn admit(&self, head: &Parts, now: UnixTime) -> Result<Admission, Box<Rejected>> {
+        let routed = self.route_of(head)?;
+        let mut facts = Facts::default();
+        match self.decide(head, &routed, now, &mut facts).await {
+            Ok(via) => Ok(facts.admit(routed.id, via)),
+            Err(reason) if routed.route.report_only && reason.is_reportable() => {
+                Ok(facts.admit_reported(routed.id, reason))
+            }
+            Err(reason) => Err(self.reject(head, &routed, facts, reason)),
+        }
+    }
+
     /// The route of that number.
-    pub fn route(&self, _route: RouteId) -> &Route {
-        todo!()
+    pub fn route(&self, route: RouteId) -> Option<&Route> {
+        self.routes.get(route.index())
     }
+
     /// Verified tokens kept at the moment.
     pub fn cached_tokens(&self) -> usize {
-        todo!()
+        self.cache.len()
     }
-    /// Hits and misses of the verified-token cache since start: `verified_cache_lookups_total{result}`.
+
+    /// Hits and misses of the verified-token cache since this gate was built.
     pub fn cache_lookups(&self) -> (u64, u64) {
-        todo!()
+        self.cache.lookups()
     }
-    /// Runs every check on `token` and says what each found, without the cache. `request`: method, path and host to choose the
-    /// route by; without it the policy is skipped. JSON-serialisable; never holds the signature.
-    pub async fn explain(
+
+    /// Rows 1 and 2, as far as they are the gate's.
+    fn route_of(&self, head: &Parts) -> Result<Routed<'_>, Box<Rejected>> {
+        let asked = preflight_method(head);
+        let method = asked.as_ref().unwrap_or(&head.method);
+        let host = target::host(head).map_err(Rejected::before_route)?;
+        if matches!(head.method, Method::TRACE | Method::CONNECT) {
+            return Err(Rejected::method(None, ""));
+        }
+        let path = target::path(&head.method, &head.uri, self.path_rules)
+            .map_err(Rejected::before_route)?;
+        match self.table.find(host, &path, method) {
+            Found::Route(id) => {
+                let route = self
+                    .route(id)
+                    .ok_or_else(|| Rejected::before_route(Rejection::RouteUnknown))?;
+                let preflight = asked.is_some();
+                Ok(Routed {
+                    id,
+                    route,
+                    preflight,
+                })
+            }
+            Found::OtherMethods(id, allow) => Err(Rejected::method(Some(id), allow)),
+            Found::Nothing => Err(Rejected::before_route(Rejection::RouteUnknown)),
+        }
+    }
+
+    /// Rows 3 to 12.
+    async fn decide(
         &self,
-        _token: &str,
-        _request: Option<&Parts>,
-        _now: UnixTime,
-    ) -> Explanation {
-        todo!()
+        head: &Parts,
+        routed: &Routed<'_>,
+        now: UnixTime,
+        facts: &mut Facts,
+    ) -> Result<Via, Rejection> {
+        let route = routed.route;
+        if route.auth == Auth::Open || (routed.preflight && route.forward_preflight) {
+            return Ok(Via::Anonymous);
+        }
+        let credential = match credential::extract(&head.headers, &head.uri, self.token_bytes) {
+            Err(Rejection::TokenMissing) if route.auth == Auth::Optional => {
+                return Ok(Via::Anonymous);
+            }
+            found => found?,
+        };
+        let (verified, via) = self.verified(credential, route, now, facts).await?;
+        facts.know(&verified.identity);
+        let issuer = self.issuer_of(&verified)?;
+        self.check_revocation(&verified, issuer, now)?;
+        policy::check(&verified.identity, route, &issuer.config)?;
+        Ok(via)
+    }
+
+    /// Rows 4 to 10, or what is left of them for a token that was verified before: 5 for the route, 7 for
+    /// the clock, and that the key is still there.
+    async fn verified(
+        &self,
+        credential: Credential<'_>,
+        route: &Route,
+        now: UnixTime,
+        facts: &mut Facts,
+    ) -> Result<(Verified, Via), Rejection> {
+        let key = CacheKey::of(credential.token());
+        if let Some(verified) = self
+            .cache
+            .find(&key, |verified| self.is_current(verified, now))
+        {
+            let issuer = self.issuer_of(&verified)?;
+            facts.name(
+                IssuerLabel::Known(issuer.id),
+                Some(verified.identity.digest),
+            );
+            if !route.issuers.contains(&issuer.id) {
+                return Err(Rejection::IssuerUnknown);
+            }
+            if claims::has_expired(verified.identity.expires_at, &issuer.config, now) {
+                return Err(Rejection::TokenExpired);
+            }
+            return Ok((verified, Via::Cache));
+        }
+        let jws = jws::parse(credential.token())
+            .inspect_err(|_| facts.name(IssuerLabel::None, jws::digest_of(credential.token())))?;
+        facts.name(self.verifier.label_of(&jws.claims), Some(jws.digest));
+        let verified = self.verifier.verify(&jws, &route.issuers, now).await?;
+        self.cache.keep(key, verified.clone());
+        Ok((verified, Via::Verified))
+    }
+
+    /// Whether the issuer's keys, not past their age, still hold the key that verified the token.
+    fn is_current(&self, verified: &Verified, now: UnixTime) -> bool {
+        self.verifier
+            .issuer(verified.identity.issuer)
+            .is_some_and(|issuer| issuer.still_holds(&verified.key, now))
+    }
+
+    fn issuer_of(&self, verified: &Verified) -> Result<&Trusted, Rejection> {
+        self.verifier
+            .issuer(verified.identity.issuer)
+            .ok_or(Rejection::IssuerUnknown)
+    }
+
+    /// Row 11.
+    fn check_revocation(
+        &self,
+        verified: &Verified,
+        issuer: &Trusted,
+        now: UnixTime,
+    ) -> Result<(), Rejection> {
+        let configured = issuer.config.issuer.as_str();
+        match self.revocations.check(&verified.identity, configured, now) {
+            Verdict::Clear => Ok(()),
+            Verdict::Revoked => Err(Rejection::TokenRevoked),
+            Verdict::Stale => Err(Rejection::RevocationsStale),
+        }
+    }
+
+    fn reject(
+        &self,
+        head: &Parts,
+        routed: &Routed<'_>,
+        facts: Facts,
+        reason: Rejection,
+    ) -> Box<Rejected> {
+        let retry_after = match reason {
+            Rejection::KeysUnavailable => Some(self.retry_keys(facts.issuer())),
+            Rejection::RevocationsStale => Some(RETRY_STALE),
+            _ => None,
+        };
+        let preflight = reason == Rejection::TokenMissing && preflight_method(head).is_some();
+        facts.reject(reason, routed.id, retry_after, preflight)
+    }
+
+    /// Seconds until the issuer's keys may be asked for again.
+    fn retry_keys(&self, issuer: IssuerLabel) -> u32 {
+        let cooldown = match issuer {
+            IssuerLabel::Known(id) => self
+                .verifier
+                .issuer(id)
+                .map(|issuer| issuer.config.jwks.cooldown),
+            IssuerLabel::None | IssuerLabel::Unknown => None,
+        };
+        let seconds = cooldown.map_or(1, |cooldown| {
+            cooldown.as_secs() + u64::from(cooldown.subsec_nanos() > 0)
+        });
+        u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)
     }
 }
 
-/// What `explain` prints.
-#[derive(Debug, serde::Serialize)]
-pub struct Explanation {}
+/// The method that a CORS preflight asks for (Fetch §3.2.2); `None` for every other request.
+fn preflight_method(head: &Parts) -> Option<Method> {
+    if head.method != Method::OPTIONS || !head.headers.contains_key(header::ORIGIN) {
+        return None;
+    }
+    single(&head.headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?
+        .parse()
+        .ok()
+}
+
+fn single<'head>(headers: &'head HeaderMap, name: &header::HeaderName) -> Option<&'head str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}

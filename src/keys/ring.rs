@@ -23,7 +23,7 @@ impl KeySet {
         todo!()
     }
     /// Whether the set holds the very key of that thumbprint.
-    pub fn holds(&self, _thumbprint: &Thumbprint) -> bool {
+    pub fn holds(&self, _key: &Arc<VerificationKey>) -> bool {
         todo!()
     }
     /// Whether a key that is not in this set can be said not to exist: the fetch that gave the set began after `mark`

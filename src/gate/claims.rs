@@ -1,0 +1,226 @@
+//! What the claims of a token say, and whether it may be believed now.
+//!
+//! Owns the claim rules that follow the signature (row 10 of the contract's table) and the making of an
+//! [`Identity`]. Time is an argument. Knows nothing of keys, routes or HTTP.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::jws::{Jws, bare_type, moment};
+use crate::config::{ClaimPath, Issuer};
+use crate::identity::{Identity, IssuerId, Thumbprint};
+use crate::rejection::Rejection;
+use crate::time::UnixTime;
+
+type Claims = Map<String, Value>;
+
+/// Every rule of row 10, in its order.
+///
+/// # Errors
+/// `claim_missing`, `token_type_mismatch`, `token_binding_unproven`, `token_not_yet_valid`,
+/// `token_issued_in_future`, `token_lifetime_exceeded`.
+pub(super) fn check(jws: &Jws<'_>, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+    required(&jws.claims, issuer)?;
+    kind(jws, issuer)?;
+    binding(&jws.claims)?;
+    not_before(&jws.claims, issuer, now)?;
+    issued(&jws.claims, issuer, now)?;
+    lifetime(&jws.claims, issuer, now)
+}
+
+/// `exp`, and that it has not come (RFC 7519 §4.1.4).
+pub(super) fn expiry(
+    claims: &Claims,
+    issuer: &Issuer,
+    now: UnixTime,
+) -> Result<UnixTime, Rejection> {
+    let expires_at = moment(claims, "exp").ok_or(Rejection::ClaimMissing)?;
+    if has_expired(expires_at, issuer, now) {
+        Err(Rejection::TokenExpired)
+    } else {
+        Ok(expires_at)
+    }
+}
+
+/// Whether a token that expires then is of no use now.
+pub(super) fn has_expired(expires_at: UnixTime, issuer: &Issuer, now: UnixTime) -> bool {
+    now >= expires_at.plus(issuer.leeway)
+}
+
+/// The claims that the issuer's section requires besides the usual ones.
+pub(super) fn required(claims: &Claims, issuer: &Issuer) -> Result<(), Rejection> {
+    match missing(claims, issuer) {
+        Some(_) => Err(Rejection::ClaimMissing),
+        None => Ok(()),
+    }
+}
+
+/// The first required claim that the token lacks.
+pub(super) fn missing<'issuer>(
+    claims: &Claims,
+    issuer: &'issuer Issuer,
+) -> Option<&'issuer ClaimPath> {
+    issuer
+        .required_claims
+        .iter()
+        .find(|path| path.find(claims).is_none())
+}
+
+/// Whether the token is an access token (RFC 8725 §3.11, RFC 9068 §4, and what providers do instead).
+pub(super) fn kind(jws: &Jws<'_>, issuer: &Issuer) -> Result<(), Rejection> {
+    let kind = jws.kind.as_deref().map(bare_type);
+    let is_wanted = if issuer.token_types.is_empty() {
+        !kind.is_some_and(|kind| is_other_jwt(&kind))
+            && claims_fit_access_token(&jws.claims, issuer)
+    } else {
+        kind.is_some_and(|kind| issuer.token_types.contains(&kind))
+    };
+    if is_wanted {
+        Ok(())
+    } else {
+        Err(Rejection::TokenTypeMismatch)
+    }
+}
+
+/// A JWT that is explicitly typed as something else: `logout+jwt`, `dpop+jwt`, `secevent+jwt` and their kin.
+/// Every structured suffix but that of access tokens names another kind, those not invented yet included.
+fn is_other_jwt(kind: &str) -> bool {
+    (kind.ends_with("+jwt") && kind != "at+jwt") || kind.ends_with("+sd-jwt")
+}
+
+fn claims_fit_access_token(claims: &Claims, issuer: &Issuer) -> bool {
+    let mut stated = ["token_use", "typ"]
+        .into_iter()
+        .filter_map(|name| claims.get(name).filter(|value| !value.is_null()))
+        .peekable();
+    if stated.peek().is_some() {
+        return stated.all(|kind| stated_kind_passes(kind, issuer));
+    }
+    issuer.accept_id_tokens || !looks_like_id_token(claims)
+}
+
+/// Cognito's `token_use` and Keycloak's `typ`.
+fn stated_kind_passes(kind: &Value, issuer: &Issuer) -> bool {
+    let Some(kind) = kind.as_str() else {
+        return false;
+    };
+    match kind.to_ascii_lowercase().as_str() {
+        "id" => issuer.accept_id_tokens,
+        "refresh" | "offline" | "logout" => false,
+        _ => true,
+    }
+}
+
+/// An ID token by its claims (OpenID Connect Core 1.0 §2, §3.1.3.6).
+fn looks_like_id_token(claims: &Claims) -> bool {
+    let has = |name: &str| claims.contains_key(name);
+    let is_for_client = || {
+        ["scope", "scp", "client_id", "azp", "cid"]
+            .into_iter()
+            .any(has)
+    };
+    has("at_hash") || has("c_hash") || (has("nonce") && !is_for_client())
+}
+
+/// A token bound to a key (RFC 7800 §3.1) is refused while nothing here can confirm the binding.
+pub(super) fn binding(claims: &Claims) -> Result<(), Rejection> {
+    match claims.get("cnf") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(Rejection::TokenBindingUnproven),
+    }
+}
+
+/// RFC 7519 §4.1.5
+pub(super) fn not_before(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+    match moment(claims, "nbf") {
+        Some(not_before) if now < not_before.minus(issuer.leeway) => {
+            Err(Rejection::TokenNotYetValid)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// RFC 7519 §4.1.6
+pub(super) fn issued(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+    match moment(claims, "iat") {
+        Some(issued_at) if issued_at > now.plus(issuer.leeway) => {
+            Err(Rejection::TokenIssuedInFuture)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `max_lifetime`, counted from `iat`, or from now where the token does not say when it was issued.
+pub(super) fn lifetime(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+    let Some(longest) = issuer.max_lifetime else {
+        return Ok(());
+    };
+    let starts_at = moment(claims, "iat").unwrap_or(now);
+    match moment(claims, "exp") {
+        Some(expires_at) if expires_at.since(starts_at) > longest => {
+            Err(Rejection::TokenLifetimeExceeded)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Resolves what the configuration refers to: `paths` are its claim table.
+pub(super) fn identify(
+    jws: &Jws<'_>,
+    id: IssuerId,
+    issuer: &Issuer,
+    paths: &[ClaimPath],
+    key: Thumbprint,
+) -> Arc<Identity> {
+    let claims = &jws.claims;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(Box::from);
+    Arc::new(Identity {
+        issuer: id,
+        iss: text(claims.get("iss")).unwrap_or_default(),
+        subject: text(issuer.subject_claim.find(claims)),
+        client: text(first(claims, &issuer.client_claims)),
+        session: text(claims.get("sid")),
+        jti: text(claims.get("jti")),
+        scopes: first(claims, &issuer.scope_claims).map_or_else(Box::default, scopes_of),
+        audiences: issuer.audience_claim.find(claims).map(texts_of),
+        issued_at: moment(claims, "iat"),
+        expires_at: moment(claims, "exp").unwrap_or(UnixTime::MIN),
+        key,
+        digest: jws.digest,
+        claims: paths
+            .iter()
+            .map(|path| path.find(claims).cloned())
+            .collect(),
+    })
+}
+
+/// The first of the claims that is present counts, whatever it holds.
+fn first<'claims>(claims: &'claims Claims, paths: &[ClaimPath]) -> Option<&'claims Value> {
+    paths.iter().find_map(|path| path.find(claims))
+}
+
+/// RFC 6749 §3.3 has scopes in one string; several providers have an array.
+fn scopes_of(value: &Value) -> Box<[Box<str>]> {
+    match value {
+        Value::String(scopes) => scopes
+            .split(' ')
+            .filter(|scope| !scope.is_empty())
+            .map(Box::from)
+            .collect(),
+        other => texts_of(other),
+    }
+}
+
+/// A string, or the strings of an array; anything else holds none.
+fn texts_of(value: &Value) -> Box<[Box<str>]> {
+    match value {
+        Value::String(text) => Box::from([Box::from(text.as_str())]),
+        Value::Array(elements) => elements
+            .iter()
+            .filter_map(Value::as_str)
+            .map(Box::from)
+            .collect(),
+        _ => Box::default(),
+    }
+}
