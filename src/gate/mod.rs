@@ -21,7 +21,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, header};
 
 pub use admission::{Admission, Rejected};
-pub use explain::{Check, CheckResult, Explanation, Inquiry, Outcome};
+pub use explain::{Check, CheckResult, Explanation, Inquiry, Outcome, RevocationSource};
 
 use crate::config::{Auth, Config, Route, RouteId};
 use crate::identity::{IssuerLabel, Via};

@@ -13,7 +13,9 @@ use serde::Serialize;
 pub use checks::{Check, CheckResult};
 
 use super::{Gate, jws};
+use crate::identity::IssuerId;
 use crate::rejection::{Class, Rejection};
+use crate::revocation::Verdict;
 use crate::time::UnixTime;
 use rows::Examination;
 
@@ -24,8 +26,19 @@ pub struct Inquiry<'inquiry> {
     pub token: &'inquiry str,
     /// Method, host and path that choose the route; without it routes and their policy are skipped.
     pub request: Option<&'inquiry Parts>,
-    /// Whether this gate's revocations are the running gateway's.
-    pub asks_revocations: bool,
+    /// Who knows what was revoked.
+    pub revocations: RevocationSource<'inquiry>,
+}
+
+/// Where the answer to row 11 comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum RevocationSource<'inquiry> {
+    /// This gate's own set.
+    Own,
+    /// A running gateway was asked.
+    Answered(Verdict),
+    /// Nobody could be asked, and why.
+    Unknown(&'inquiry str),
 }
 
 /// How all checks together ended.
@@ -73,6 +86,12 @@ impl Explanation {
 }
 
 impl Gate {
+    /// The configured issuer that a token says it comes from; nothing is verified.
+    pub fn claimed_issuer(&self, token: &str) -> Option<IssuerId> {
+        let jws = jws::parse(token).ok()?;
+        Some(self.verifier.issuer_of(&jws.claims)?.id)
+    }
+
     /// Runs every check on a token and says what each found, past the first failure where that makes sense.
     /// The verified-token cache is left out.
     pub async fn explain(&self, inquiry: Inquiry<'_>, now: UnixTime) -> Explanation {

@@ -1,8 +1,8 @@
 //! The rows of the contract's table, each asked of the gate's own functions.
 
-use super::Inquiry;
 use super::checks::{Check, Checks};
 use super::values::{claim_text, list, moment_text, shown, test_text};
+use super::{Inquiry, RevocationSource};
 use crate::config::Route;
 use crate::gate::jws::{self, Jws, moment};
 use crate::gate::verified_cache::Verified;
@@ -342,14 +342,19 @@ impl<'gate> Examination<'gate> {
 
     /// Row 11.
     fn revocation(&mut self, identity: &Identity, issuer: &Trusted) {
-        if !self.inquiry.asks_revocations {
-            let why = "only a running gateway knows what was revoked";
-            self.checks
-                .skip([Rejection::RevocationsStale, Rejection::TokenRevoked], why);
-            return;
-        }
-        let configured = issuer.config.issuer.as_str();
-        let (failed, found) = match self.gate.revocations.check(identity, configured, self.now) {
+        let verdict = match self.inquiry.revocations {
+            RevocationSource::Own => {
+                let configured = issuer.config.issuer.as_str();
+                self.gate.revocations.check(identity, configured, self.now)
+            }
+            RevocationSource::Answered(verdict) => verdict,
+            RevocationSource::Unknown(why) => {
+                return self
+                    .checks
+                    .skip([Rejection::RevocationsStale, Rejection::TokenRevoked], why);
+            }
+        };
+        let (failed, found) = match verdict {
             Verdict::Clear => (None, "not revoked"),
             Verdict::Revoked => (Some(Rejection::TokenRevoked), "revoked"),
             Verdict::Stale => (Some(Rejection::RevocationsStale), "out of date"),

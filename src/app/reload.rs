@@ -1,0 +1,125 @@
+//! When the configuration is read again, and what a new one asks less than the old.
+//!
+//! Owns the watch on the file and the comparison of routes. Does not apply anything.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::{Auth, Config, Route};
+
+/// Two equal reads this far apart make a change: an editor has finished by then.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// A watch on one file by its content, so that renames and symlink swaps count.
+#[derive(Debug)]
+pub(super) struct Watch {
+    path: PathBuf,
+    applied: Option<Vec<u8>>,
+    seen: Option<Vec<u8>>,
+}
+
+impl Watch {
+    /// Watches from the content as it is now.
+    pub(super) async fn new(path: &Path) -> Self {
+        let applied = tokio::fs::read(path).await.ok();
+        Self {
+            path: path.to_owned(),
+            seen: applied.clone(),
+            applied,
+        }
+    }
+
+    /// Waits until the content has changed, and has settled. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            tokio::time::sleep(SETTLE).await;
+            let read = tokio::fs::read(&self.path).await.ok();
+            let is_settled = read == self.seen;
+            self.seen = read;
+            if is_settled && self.seen.is_some() && self.seen != self.applied {
+                self.applied.clone_from(&self.seen);
+                return;
+            }
+        }
+    }
+
+    /// Takes the content as it is now for known.
+    pub(super) async fn acknowledge(&mut self) {
+        self.applied = tokio::fs::read(&self.path).await.ok();
+        self.seen.clone_from(&self.applied);
+    }
+}
+
+/// What guards less under `new` than under `old`, a sentence each.
+pub(super) fn weakenings(old: &Config, new: &Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for before in &old.routes {
+        match new.routes.iter().find(|route| route.name == before.name) {
+            None => found.push(format!("route {} is gone", before.name)),
+            Some(after) => {
+                let what = lost_demands(old, before, new, after);
+                found.extend(what.iter().map(|what| format!("route {}: {what}", before.name)));
+            }
+        }
+    }
+    found
+}
+
+fn lost_demands(old: &Config, before: &Route, new: &Config, after: &Route) -> Vec<&'static str> {
+    let strictness = |auth: Auth| match auth {
+        Auth::Open => 0,
+        Auth::Optional => 1,
+        Auth::Required => 2,
+    };
+    let has_more = |before: &[String], after: &[String]| after.iter().any(|one| !before.contains(one));
+    let any_scope_widened = !before.any_scope.is_empty()
+        && (after.any_scope.is_empty() || has_more(&before.any_scope, &after.any_scope));
+    let audiences_widened = has_more(&audiences(old, before), &audiences(new, after));
+    let checks = [
+        (strictness(after.auth) < strictness(before.auth), "auth asks less"),
+        (after.report_only && !before.report_only, "it only reports now"),
+        (has_more(&after.scopes, &before.scopes), "a scope is no longer asked for"),
+        (any_scope_widened, "any_scope lets more through"),
+        (audiences_widened, "more audiences pass"),
+        (has_more(&issuers(old, before), &issuers(new, after)), "more issuers pass"),
+        (rules_lost(old, before, new, after), "a claim rule is gone"),
+        (after.forward_preflight && !before.forward_preflight, "preflights pass without a token"),
+        (before.methods.is_some() && after.methods.is_none(), "every method passes"),
+    ];
+    checks.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, what)| what).collect()
+}
+
+/// The names of the issuers that a route lets in.
+fn issuers(config: &Config, route: &Route) -> Vec<String> {
+    route
+        .issuers
+        .iter()
+        .filter_map(|id| config.issuers.get(id.index()))
+        .map(|issuer| issuer.issuer.as_str().to_owned())
+        .collect()
+}
+
+fn audiences(config: &Config, route: &Route) -> Vec<String> {
+    if !route.audiences.is_empty() {
+        return route.audiences.clone();
+    }
+    route
+        .issuers
+        .iter()
+        .filter_map(|id| config.issuers.get(id.index()))
+        .flat_map(|issuer| issuer.audiences.clone())
+        .collect()
+}
+
+/// Rules are compared by what they say: the slots of two configurations differ.
+fn rules_lost(old: &Config, before: &Route, new: &Config, after: &Route) -> bool {
+    let said = |config: &Config, route: &Route| -> Vec<String> {
+        let claim = |rule: &crate::config::ClaimRule| {
+            let path = config.claims.get(rule.claim.index()).map(ToString::to_string);
+            format!("{path:?} {:?}", rule.test)
+        };
+        route.claims.iter().map(claim).collect()
+    };
+    let kept = said(new, after);
+    said(old, before).iter().any(|rule| !kept.contains(rule))
+}

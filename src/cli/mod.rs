@@ -1,0 +1,121 @@
+//! The command line: what the user typed, and the exit code that answers it.
+//!
+//! Owns the commands. Knows the composition root; nothing knows it.
+
+mod admin_client;
+mod check;
+mod demo;
+mod explain;
+mod schema;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::app::{self, App};
+use crate::config;
+
+/// A reverse-proxy authentication gateway: checks every bearer token, and says exactly what is wrong with the bad ones.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, arg_required_else_help = true, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// Run the gateway with this configuration (the same as `serve --config FILE`)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground
+    Serve {
+        /// The configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Say everything that is wrong with a configuration, without running it
+    Check {
+        /// The configuration
+        file: PathBuf,
+        /// Warnings are faults
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Say what every check finds on a token, and what to do about it
+    Explain(explain::ExplainArguments),
+    /// Show it working, with no file at all: a demo issuer, a demo API and a gateway between them
+    Demo,
+    /// Take back a token, or what a person, session, client or key vouches for
+    Revoke(admin_client::RevokeArguments),
+    /// Take a revocation back
+    Restore(admin_client::RestoreArguments),
+    /// List the revocations of a running gateway
+    Revocations(admin_client::RevocationsArguments),
+    /// Ask a running gateway whether it lives, or is ready
+    Healthcheck(admin_client::HealthcheckArguments),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Does what the arguments ask.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let (mut out, mut errors) = (io::stdout(), io::stderr());
+    let outcome = match (arguments.command, arguments.config) {
+        (Some(command), _) => dispatch(command, &mut out, &mut errors).await,
+        (None, Some(config)) => serve(config, &mut errors).await,
+        (None, None) => Ok(ExitCode::from(2)),
+    };
+    outcome.unwrap_or_else(|error| report(&error, &mut errors))
+}
+
+/// A closed pipe is no fault: the reader has seen enough.
+fn report(error: &io::Error, errors: &mut dyn Write) -> ExitCode {
+    if error.kind() != io::ErrorKind::BrokenPipe && writeln!(errors, "portcullis: {error}").is_err() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::FAILURE
+}
+
+async fn dispatch(command: Command, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<ExitCode> {
+    match command {
+        Command::Serve { config } => serve(config, errors).await,
+        Command::Check { file, strict } => check::check(&file, strict, out, errors),
+        Command::Explain(arguments) => explain::run(arguments, out, errors).await,
+        Command::Demo => demo::run(out).await,
+        Command::Revoke(arguments) => admin_client::revoke(arguments, out, errors).await,
+        Command::Restore(arguments) => admin_client::restore(arguments, out, errors).await,
+        Command::Revocations(arguments) => admin_client::revocations(arguments, out, errors).await,
+        Command::Healthcheck(arguments) => admin_client::healthcheck(arguments, out, errors).await,
+        Command::Schema => schema::schema(out),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "portcullis", out);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
+    let loaded = match config::load(&path) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            write!(errors, "{faults}")?;
+            return Ok(ExitCode::from(2));
+        }
+    };
+    match App::start(app::Source::File(path, Box::new(loaded))).await {
+        Ok(app) => Ok(app.run_until_signal().await),
+        Err(error) => {
+            writeln!(errors, "portcullis: {error}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
