@@ -5,6 +5,7 @@ pub mod config;
 pub mod gate;
 pub mod identity;
 pub mod keys;
+pub mod proxy;
 pub mod rejection;
 pub mod revocation;
 pub mod telemetry;

@@ -260,6 +260,9 @@ rejections! {
         "The token is good. Try again later; the operator should look at the API.";
 }
 
+/// Instead of the hint of [`Rejection::TokenMissing`] where a CORS preflight was refused: browsers send no token with those.
+pub const PREFLIGHT_HINT: &str = "This is a CORS preflight, and browsers send no token with those. The operator can set preflight = \"forward\" on the route.";
+
 impl Rejection {
     /// Whether a route in `report_only` forwards the request all the same: rows 3 to 12 of the contract's table.
     pub const fn is_reportable(self) -> bool {

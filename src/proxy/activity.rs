@@ -1,0 +1,278 @@
+//! What a client's connection is doing: the clock of its time limits, and its socket.
+//!
+//! Owns the distinction between waiting, sending a head and an open request (only the first two are limited in time), and the
+//! lingering close. Knows bytes, not HTTP.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::config::Limits;
+
+/// How long a lingering close takes at most.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long a lingering close waits for the next byte.
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub(super) struct Activity {
+    /// Requests whose body or response is not over: 0, 1 or 2 halves of one.
+    open: Cell<u32>,
+    phase: Cell<Phase>,
+    has_unread_body: Cell<bool>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing of a next request has come, since then.
+    Waiting(Instant),
+    /// A head began to come then.
+    Head(Instant),
+    /// We said all that we have to say.
+    Lingering,
+}
+
+impl Activity {
+    pub(super) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            open: Cell::new(0),
+            phase: Cell::new(Phase::Waiting(Instant::now())),
+            has_unread_body: Cell::new(false),
+        })
+    }
+
+    /// A request's head has come; it is open until the guard is dropped.
+    pub(super) fn begin_request(self: &Rc<Self>, has_body: bool) -> OpenRequest {
+        self.has_unread_body.set(has_body);
+        self.open()
+    }
+
+    /// The other half of the open request.
+    pub(super) fn open(self: &Rc<Self>) -> OpenRequest {
+        self.open.set(self.open.get() + 1);
+        OpenRequest(Rc::clone(self))
+    }
+
+    /// A request is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// The client is not known to have sent all of its body.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.has_unread_body.get()
+    }
+
+    /// When the connection's time is up; `None` while a request is open.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        if self.is_open() {
+            return None;
+        }
+        match self.phase.get() {
+            Phase::Waiting(since) => Some(since + limits.idle_timeout),
+            Phase::Head(since) => Some(since + limits.header_timeout),
+            Phase::Lingering => None,
+        }
+    }
+
+    fn note_read(&self) {
+        if !self.is_open() && matches!(self.phase.get(), Phase::Waiting(_)) {
+            self.phase.set(Phase::Head(Instant::now()));
+        }
+    }
+
+    /// A close would cut the client short in the middle of a head or body, and might take our answer with it (RFC 9112 §9.6).
+    fn is_client_sending(&self) -> bool {
+        self.has_unread_body() || matches!(self.phase.get(), Phase::Head(_))
+    }
+}
+
+/// Half of an open request: its response, or its body.
+#[derive(Debug)]
+pub(super) struct OpenRequest(Rc<Activity>);
+
+impl OpenRequest {
+    /// The client is not known to have sent all of its body.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.0.has_unread_body()
+    }
+
+    /// The client has sent the whole body.
+    pub(super) fn body_was_read(&self) {
+        self.0.has_unread_body.set(false);
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        let left = self.0.open.get().saturating_sub(1);
+        self.0.open.set(left);
+        if left == 0 {
+            self.0.phase.set(Phase::Waiting(Instant::now()));
+        }
+    }
+}
+
+/// A client's socket.
+#[derive(Debug)]
+pub(super) struct ClientStream {
+    stream: TcpStream,
+    activity: Rc<Activity>,
+    linger: Option<Linger>,
+}
+
+impl ClientStream {
+    pub(super) fn new(stream: TcpStream, activity: Rc<Activity>) -> Self {
+        Self {
+            stream,
+            activity,
+            linger: None,
+        }
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.activity.note_read();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Half-closes, and where the client is still sending goes on reading: to close with unread bytes would reset the connection,
+    /// and our answer would be lost with it.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if !this.activity.is_client_sending() {
+                return Poll::Ready(Ok(()));
+            }
+            this.activity.phase.set(Phase::Lingering);
+        }
+        let linger = this.linger.get_or_insert_with(Linger::new);
+        linger.poll(&mut this.stream, context).map(Ok)
+    }
+}
+
+/// The second half of a lingering close.
+#[derive(Debug)]
+struct Linger {
+    whole: Pin<Box<Sleep>>,
+    idle: Pin<Box<Sleep>>,
+}
+
+impl Linger {
+    fn new() -> Self {
+        Self {
+            whole: Box::pin(sleep(LINGER)),
+            idle: Box::pin(sleep(LINGER_IDLE)),
+        }
+    }
+
+    /// Reads and discards until the client is done or the time is up.
+    fn poll(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<()> {
+        if self.whole.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; 8 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.idle.as_mut().reset(Instant::now() + LINGER_IDLE);
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.idle.as_mut().poll(context),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_waiting_and_heads_are_limited() {
+        let limits = testing::limits();
+        let activity = Activity::new();
+        let begun = Instant::now();
+        assert_eq!(
+            activity.deadline(&limits),
+            Some(begun + limits.idle_timeout)
+        );
+        activity.note_read();
+        assert_eq!(
+            activity.deadline(&limits),
+            Some(begun + limits.header_timeout)
+        );
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let response = activity.begin_request(true);
+        let body = activity.open();
+        assert_eq!(activity.deadline(&limits), None);
+        drop(response);
+        activity.note_read();
+        assert_eq!(activity.deadline(&limits), None, "the body is still coming");
+        assert!(activity.is_client_sending());
+        body.body_was_read();
+        drop(body);
+        assert_eq!(
+            activity.deadline(&limits),
+            Some(Instant::now() + limits.idle_timeout)
+        );
+        assert!(!activity.is_client_sending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_heads_gain_nothing_by_further_bytes() {
+        let limits = testing::limits();
+        let activity = Activity::new();
+        activity.note_read();
+        let deadline = activity.deadline(&limits);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        activity.note_read();
+        assert_eq!(activity.deadline(&limits), deadline);
+    }
+}

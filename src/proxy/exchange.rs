@@ -1,0 +1,246 @@
+//! One request and its answer, as metrics and log see them.
+//!
+//! Owns the one count and the one record of each request: whatever becomes of it, they are made when the exchange is dropped,
+//! which is when the response has been handed over or broke off.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, ORIGIN};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response, Uri};
+use tokio::time::Instant;
+
+use crate::config::{RouteId, UpstreamId};
+use crate::gate::{Admission, Rejected};
+use crate::identity::{IssuerLabel, TokenDigest};
+use crate::rejection::Rejection;
+use crate::telemetry::AccessRecord;
+
+use super::activity::OpenRequest;
+use super::body::{ResponseBody, UpstreamBody};
+use super::forwarding::Origin;
+use super::request_id::{RequestId, X_REQUEST_ID};
+use super::response::{Circumstances, close_after};
+use super::worker::{View, Worker};
+
+/// What the log says of a request whose client left before it got an answer.
+const CLIENT_LEFT: u16 = 499;
+/// What the log says of a request on which this program failed.
+const FAILED: u16 = 500;
+
+/// A request on its way through.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    worker: Rc<Worker>,
+    view: Rc<View>,
+    /// Keeps the connection's time limits off.
+    open: OpenRequest,
+    id: RequestId,
+    client: IpAddr,
+    begun: Instant,
+    line: Option<RequestLine>,
+    is_head: bool,
+    has_origin: bool,
+    status: Option<u16>,
+    route: Option<RouteId>,
+    issuer: IssuerLabel,
+    token: Option<TokenDigest>,
+    subject: Option<String>,
+    reason: Option<Rejection>,
+    would_reject: Option<Rejection>,
+    upstream: Option<(UpstreamId, Option<Duration>)>,
+}
+
+/// Kept only where access is logged. Never the query.
+#[derive(Debug)]
+struct RequestLine {
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+}
+
+impl Exchange {
+    /// Begins with a request's head.
+    pub(super) fn begin(
+        worker: &Rc<Worker>,
+        view: &Rc<View>,
+        open: OpenRequest,
+        head: &Parts,
+        origin: &Origin,
+    ) -> Box<Self> {
+        let line = || RequestLine {
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            host: head.headers.get(HOST).cloned(),
+        };
+        Box::new(Self {
+            worker: Rc::clone(worker),
+            view: Rc::clone(view),
+            open,
+            id: RequestId::of(&head.headers),
+            client: origin.client,
+            begun: Instant::now(),
+            line: view.snapshot.logs_access.then(line),
+            is_head: head.method == Method::HEAD,
+            has_origin: head.headers.contains_key(ORIGIN),
+            status: None,
+            route: None,
+            issuer: IssuerLabel::None,
+            token: None,
+            subject: None,
+            reason: None,
+            would_reject: None,
+            upstream: None,
+        })
+    }
+
+    /// The request's name.
+    pub(super) fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The gate let the request in, and took so long about it. What would have been refused counts as that alone.
+    pub(super) fn admitted(&mut self, admission: &Admission, took: Duration) {
+        self.route = Some(admission.route());
+        self.issuer = admission.issuer();
+        self.token = admission.token();
+        self.would_reject = admission.would_reject();
+        if self.line.is_some() {
+            let subject = admission.identity().and_then(|it| it.subject.as_deref());
+            self.subject = subject.map(str::to_owned);
+        }
+        let metrics = &self.view.snapshot.metrics;
+        match admission.would_reject() {
+            Some(reason) => metrics.would_reject(admission.route(), admission.issuer(), reason),
+            None => {
+                metrics.admission(admission.route(), admission.issuer(), admission.via(), took);
+            }
+        }
+    }
+
+    /// An upstream was asked.
+    pub(super) fn asked(&mut self, upstream: UpstreamId) {
+        self.upstream = Some((upstream, None));
+    }
+
+    /// The upstream's response head came after that time.
+    pub(super) fn answered(&mut self, upstream: UpstreamId, took: Duration) {
+        self.upstream = Some((upstream, Some(took)));
+        self.view.snapshot.metrics.upstream(upstream, took);
+    }
+
+    /// A rejection of this admitted request: the upstream's fault, or that of the body.
+    pub(super) fn rejected(&self, reason: Rejection) -> Box<Rejected> {
+        Box::new(Rejected {
+            reason,
+            route: self.route,
+            issuer: self.issuer,
+            token: self.token,
+            identity: None,
+            allow: None,
+            retry_after: None,
+            preflight: false,
+        })
+    }
+
+    /// The answer to a rejected request.
+    pub(super) fn refuse(mut self: Box<Self>, rejected: &Rejected) -> Response<ResponseBody> {
+        self.note_rejection(rejected);
+        let snapshot = &self.view.snapshot;
+        let is_cross_origin = rejected
+            .route
+            .and_then(|route| snapshot.route(route))
+            .is_some_and(|rule| rule.is_cross_origin);
+        let circumstances = Circumstances {
+            closing: self.worker.is_closing() || self.open.has_unread_body(),
+            cross_origin: self.has_origin && is_cross_origin,
+        };
+        let answer = snapshot.answers.answer(rejected, &self.id, circumstances);
+        self.status = Some(answer.status().as_u16());
+        let is_head = self.is_head;
+        let (mut head, text) = answer.into_parts();
+        if is_head {
+            // The length that GET would have been told (RFC 9110 §9.3.2).
+            let length = HeaderValue::from(text.len());
+            head.headers.insert(http::header::CONTENT_LENGTH, length);
+        }
+        let text = Some(text).filter(|text: &Bytes| !is_head && !text.is_empty());
+        Response::from_parts(head, ResponseBody::answer(text, self))
+    }
+
+    fn note_rejection(&mut self, rejected: &Rejected) {
+        self.route = rejected.route;
+        self.issuer = rejected.issuer;
+        self.token = rejected.token;
+        self.reason = Some(rejected.reason);
+        if let Some(identity) = &rejected.identity
+            && self.line.is_some()
+        {
+            self.subject = identity.subject.as_deref().map(str::to_owned);
+        }
+        let metrics = &self.view.snapshot.metrics;
+        metrics.rejection(rejected.route, rejected.issuer, rejected.reason);
+    }
+
+    /// The upstream's response, as the client gets it.
+    pub(super) fn respond(
+        mut self: Box<Self>,
+        response: Response<UpstreamBody>,
+    ) -> Response<ResponseBody> {
+        let (mut head, body) = response.into_parts();
+        head.headers.insert(X_REQUEST_ID, self.id.header());
+        if self.worker.is_closing() {
+            close_after(&mut head.headers);
+        }
+        self.status = Some(head.status.as_u16());
+        Response::from_parts(head, ResponseBody::upstream(body, self))
+    }
+
+    fn record(&mut self, line: RequestLine, status: u16, took: Duration) -> AccessRecord {
+        let metrics = &self.view.snapshot.metrics;
+        let host = line.uri.authority().map(|authority| authority.as_str());
+        let host = host.or_else(|| line.host.as_ref()?.to_str().ok());
+        AccessRecord {
+            request_id: self.id.as_str().to_owned(),
+            client: self.client,
+            host: host.unwrap_or_default().to_owned(),
+            path: line.uri.path().to_owned(),
+            method: line.method.to_string(),
+            route: metrics.route_name(self.route),
+            status,
+            duration_us: micros(took),
+            issuer: metrics.issuer_name(self.issuer),
+            subject: self.subject.take(),
+            token_id: self.token.map(|token| token.token_id()),
+            reason: self.reason,
+            would_reject: self.would_reject,
+            upstream: self.upstream.map(|(id, _)| metrics.upstream_name(id)),
+            upstream_us: self.upstream.and_then(|(_, took)| took).map(micros),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let unanswered = if std::thread::panicking() {
+            FAILED
+        } else {
+            CLIENT_LEFT
+        };
+        let status = self.status.unwrap_or(unanswered);
+        let took = self.begun.elapsed();
+        let metrics = &self.view.snapshot.metrics;
+        metrics.request(self.route, status, took);
+        if let Some(line) = self.line.take() {
+            let record = self.record(line, status, took);
+            self.worker.log(record);
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,494 @@
+//! Who the client is when other proxies stand in front, and how upstreams are told.
+//!
+//! Owns the one believed family of forwarding headers: it is read right to left through the trusted proxies to the first
+//! untrusted hop, and what stands left of that hop, where anyone may write what he likes, is dropped.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{FORWARDED, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::config::{Forwarded, Server};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The settings that bear on forwarding headers.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    family: Forwarded,
+    trusted: Vec<IpNet>,
+    via: bool,
+}
+
+/// The peer of a connection, prepared once for all of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    address: IpAddr,
+    text: HeaderValue,
+}
+
+impl Peer {
+    /// An IPv4 address that came in over an IPv6 socket is an IPv4 address.
+    pub(super) fn new(address: SocketAddr) -> Self {
+        let address = address.ip().to_canonical();
+        Self {
+            address,
+            text: header_value(address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
+        }
+    }
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The first hop that is not one of the trusted proxies.
+    pub(super) client: IpAddr,
+    /// The trusted proxies between that hop and the peer, in the order of the request's way, the peer excluded; empty
+    /// where the client is the peer.
+    between: Vec<IpAddr>,
+    /// The client spoke TLS to the first trusted proxy.
+    secure: bool,
+    /// The host as a trusted proxy gives it.
+    host: Option<HeaderValue>,
+}
+
+/// One element of a forwarding header, as written.
+#[derive(Default)]
+struct Hop {
+    address: Option<IpAddr>,
+    proto: Option<String>,
+    host: Option<String>,
+}
+
+impl Forwarding {
+    /// From `[server]`.
+    pub(super) fn new(server: &Server) -> Self {
+        Self {
+            family: server.forwarded,
+            trusted: server.trusted_proxies.clone(),
+            via: server.via,
+        }
+    }
+
+    /// Where a request with these headers came from.
+    pub(super) fn origin(&self, peer: &Peer, headers: &HeaderMap) -> Origin {
+        if !self.trusts(peer.address) {
+            return Origin::of_peer(peer.address);
+        }
+        let hops = match self.family {
+            Forwarded::XForwarded => x_forwarded_hops(headers),
+            Forwarded::Forwarded => forwarded_hops(headers),
+            Forwarded::None => Vec::new(),
+        };
+        self.walk(peer.address, &hops)
+    }
+
+    /// Right to left to the first untrusted hop, or to the last readable one.
+    fn walk(&self, peer: IpAddr, hops: &[Hop]) -> Origin {
+        let mut origin = Origin::of_peer(peer);
+        let mut passed = Vec::new();
+        for hop in hops.iter().rev() {
+            if !self.trusts(origin.client) {
+                break;
+            }
+            let proto = hop.proto.as_deref();
+            origin.secure = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+            origin.host = hop.host.as_deref().and_then(believable_host);
+            let Some(address) = hop.address else { break };
+            passed.push(address);
+            origin.client = address;
+        }
+        passed.pop();
+        passed.reverse();
+        origin.between = passed;
+        origin
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&address))
+    }
+
+    /// Tells an upstream, on a request from which every forwarding header has been removed. `host`: the client's own.
+    pub(super) fn write(
+        &self,
+        headers: &mut HeaderMap,
+        origin: Origin,
+        peer: &Peer,
+        host: Option<HeaderValue>,
+    ) {
+        if self.via {
+            // Appended to what the client's own proxies wrote (RFC 9110 §7.6.3).
+            headers.append(VIA, HeaderValue::from_static("1.1 portcullis"));
+        }
+        match self.family {
+            Forwarded::XForwarded => write_x_forwarded(headers, origin, peer, host),
+            Forwarded::Forwarded => write_forwarded(headers, origin, peer, host),
+            Forwarded::None => {}
+        }
+    }
+}
+
+impl Origin {
+    fn of_peer(peer: IpAddr) -> Self {
+        Self {
+            client: peer,
+            between: Vec::new(),
+            secure: false,
+            host: None,
+        }
+    }
+
+    const fn proto(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// The client and the trusted hops after it, the peer last.
+    fn chain(&self, peer: &Peer) -> impl Iterator<Item = IpAddr> {
+        let beyond_peer = (self.client != peer.address || !self.between.is_empty())
+            .then_some(self.client)
+            .into_iter();
+        beyond_peer
+            .chain(self.between.iter().copied())
+            .chain([peer.address])
+    }
+}
+
+fn write_x_forwarded(
+    headers: &mut HeaderMap,
+    origin: Origin,
+    peer: &Peer,
+    host: Option<HeaderValue>,
+) {
+    let chain = if origin.client == peer.address && origin.between.is_empty() {
+        Some(peer.text.clone())
+    } else {
+        let addresses: Vec<_> = origin.chain(peer).map(|hop| hop.to_string()).collect();
+        header_value(addresses.join(", "))
+    };
+    let proto = HeaderValue::from_static(origin.proto());
+    if let Some(chain) = chain {
+        headers.insert(X_FORWARDED_FOR, chain);
+    }
+    headers.insert(X_FORWARDED_PROTO, proto);
+    if let Some(host) = origin.host.or(host) {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+}
+
+/// RFC 7239 §4: one element a hop; what is known of the client's own request stands in the first.
+fn write_forwarded(
+    headers: &mut HeaderMap,
+    origin: Origin,
+    peer: &Peer,
+    host: Option<HeaderValue>,
+) {
+    let mut text = String::new();
+    for (place, hop) in origin.chain(peer).enumerate() {
+        if place > 0 {
+            text.push_str(", ");
+        }
+        match hop {
+            IpAddr::V4(address) => text.push_str(&format!("for={address}")),
+            IpAddr::V6(address) => text.push_str(&format!("for=\"[{address}]\"")),
+        }
+        if place == 0 {
+            text.push_str(";proto=");
+            text.push_str(origin.proto());
+            let host = origin.host.as_ref().or(host.as_ref());
+            if let Some(host) = host.and_then(|host| host.to_str().ok()) {
+                push_host(&mut text, host);
+            }
+        }
+    }
+    if let Some(value) = header_value(text) {
+        headers.insert(FORWARDED, value);
+    }
+}
+
+/// A host with a port or brackets is no token and has to be quoted (RFC 7239 §4).
+fn push_host(text: &mut String, host: &str) {
+    if believable_host(host).is_none() {
+        return;
+    }
+    let is_token = host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    text.push_str(";host=");
+    if is_token {
+        text.push_str(host);
+    } else {
+        text.push_str(&format!("\"{host}\""));
+    }
+}
+
+/// A host that can stand in a header without being read as something else.
+fn believable_host(host: &str) -> Option<HeaderValue> {
+    let is_plain = !host.is_empty()
+        && host.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+        });
+    is_plain.then(|| HeaderValue::from_str(host).ok()).flatten()
+}
+
+fn header_value(text: String) -> Option<HeaderValue> {
+    HeaderValue::try_from(text).ok()
+}
+
+/// The members of all lines of that name; a line that is no text spoils what stands left of it.
+fn members<'headers>(
+    headers: &'headers HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'headers str> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.to_str().unwrap_or("\u{0}").split(','))
+        .map(str::trim)
+}
+
+fn x_forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
+    let addresses: Vec<_> = members(headers, &X_FORWARDED_FOR)
+        .map(parse_address)
+        .collect();
+    let protos: Vec<_> = members(headers, &X_FORWARDED_PROTO).collect();
+    let hosts: Vec<_> = members(headers, &X_FORWARDED_HOST).collect();
+    // A proxy may tell the protocol alone.
+    let count = addresses.len().max(1);
+    addresses
+        .into_iter()
+        .chain([None])
+        .take(count)
+        .enumerate()
+        .map(|(place, address)| Hop {
+            address,
+            proto: aligned(&protos, place, count),
+            host: aligned(&hosts, place, count),
+        })
+        .collect()
+}
+
+/// The value beside the hop where every hop wrote one; else the last, which the trusted peer wrote.
+fn aligned(values: &[&str], place: usize, count: usize) -> Option<String> {
+    let value = if values.len() == count {
+        values.get(place)
+    } else {
+        values.last()
+    };
+    value.map(|value| (*value).to_owned())
+}
+
+/// RFC 7239 §4. An element that cannot be read has no address, and ends the walk.
+fn forwarded_hops(headers: &HeaderMap) -> Vec<Hop> {
+    headers
+        .get_all(FORWARDED)
+        .iter()
+        .flat_map(|line| split_outside_quotes(line.to_str().unwrap_or("\u{0}"), ','))
+        .map(forwarded_hop)
+        .collect()
+}
+
+fn forwarded_hop(element: &str) -> Hop {
+    let mut hop = Hop::default();
+    for pair in split_outside_quotes(element, ';') {
+        let Some((name, value)) = pair.split_once('=') else {
+            continue;
+        };
+        let value = value.trim().trim_matches('"');
+        match name.trim().to_ascii_lowercase().as_str() {
+            "for" => hop.address = parse_address(value),
+            "proto" => hop.proto = Some(value.to_owned()),
+            "host" => hop.host = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    hop
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let mut is_quoted = false;
+    text.split(move |character| {
+        is_quoted ^= character == '"';
+        character == separator && !is_quoted
+    })
+    .collect()
+}
+
+/// `192.0.2.1`, `192.0.2.1:443`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:443`.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = bracketed.unwrap_or(text).parse::<IpAddr>().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    address.or_else(with_port).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarding(family: Forwarded) -> Forwarding {
+        Forwarding {
+            family,
+            trusted: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            via: false,
+        }
+    }
+
+    fn peer(address: &str) -> Peer {
+        Peer::new(SocketAddr::new(address.parse().unwrap(), 4711))
+    }
+
+    fn headers(lines: &[(HeaderName, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(name.clone(), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    /// What an upstream is told: `Forwarded`, or the three of the other family joined by `|`.
+    fn told(family: Forwarded, peer_address: &str, lines: &[(HeaderName, &'static str)]) -> String {
+        let (forwarding, peer) = (forwarding(family), peer(peer_address));
+        let origin = forwarding.origin(&peer, &headers(lines));
+        let mut out = HeaderMap::new();
+        let host = HeaderValue::from_static("api.example:8080");
+        forwarding.write(&mut out, origin, &peer, Some(host));
+        [
+            FORWARDED,
+            X_FORWARDED_FOR,
+            X_FORWARDED_PROTO,
+            X_FORWARDED_HOST,
+        ]
+        .iter()
+        .filter_map(|name| Some(out.get(name)?.to_str().unwrap().to_owned()))
+        .collect::<Vec<_>>()
+        .join("|")
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_the_client_whatever_it_says() {
+        let spoofed = [
+            (X_FORWARDED_FOR, "1.1.1.1"),
+            (X_FORWARDED_PROTO, "https"),
+            (X_FORWARDED_HOST, "evil.example"),
+        ];
+        assert_eq!(
+            told(Forwarded::XForwarded, "192.0.2.1", &spoofed),
+            "192.0.2.1|http|api.example:8080"
+        );
+    }
+
+    #[test]
+    fn the_chain_is_read_right_to_left_to_the_first_untrusted_hop() {
+        for (chain, written) in [
+            ("203.0.113.9", "203.0.113.9, 10.0.0.1"),
+            ("6.6.6.6, 203.0.113.9", "203.0.113.9, 10.0.0.1"),
+            (
+                "6.6.6.6, 203.0.113.9, 10.0.0.2, 10.0.0.3",
+                "203.0.113.9, 10.0.0.2, 10.0.0.3, 10.0.0.1",
+            ),
+            ("10.0.0.7, 10.0.0.2", "10.0.0.7, 10.0.0.2, 10.0.0.1"),
+            ("203.0.113.9:4711", "203.0.113.9, 10.0.0.1"),
+            ("::ffff:203.0.113.9", "203.0.113.9, 10.0.0.1"),
+            ("[2001:db8::1]:443", "2001:db8::1, 10.0.0.1"),
+            ("203.0.113.9, unknown, 10.0.0.2", "10.0.0.2, 10.0.0.1"),
+            ("garbage", "10.0.0.1"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            let told = told(
+                Forwarded::XForwarded,
+                "10.0.0.1",
+                &[(X_FORWARDED_FOR, chain)],
+            );
+            let (addresses, _) = told.split_once('|').unwrap();
+            assert_eq!(addresses, written, "{chain}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_one_chain() {
+        let lines = [
+            (X_FORWARDED_FOR, "6.6.6.6"),
+            (X_FORWARDED_FOR, "203.0.113.9, 10.0.0.2"),
+        ];
+        let origin =
+            forwarding(Forwarded::XForwarded).origin(&peer("::ffff:10.0.0.1"), &headers(&lines));
+        assert_eq!(origin.client, "203.0.113.9".parse::<IpAddr>().unwrap());
+        assert_eq!(origin.between, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn protocol_and_host_of_a_trusted_peer_are_believed() {
+        let lines = [
+            (X_FORWARDED_FOR, "203.0.113.9, 10.0.0.2"),
+            (X_FORWARDED_PROTO, "https, http"),
+            (X_FORWARDED_HOST, "shop.example"),
+        ];
+        assert_eq!(
+            told(Forwarded::XForwarded, "10.0.0.1", &lines),
+            "203.0.113.9, 10.0.0.2, 10.0.0.1|https|shop.example"
+        );
+        let odd = [
+            (X_FORWARDED_FOR, "203.0.113.9"),
+            (X_FORWARDED_PROTO, "gopher"),
+            (X_FORWARDED_HOST, "a b\";x=\""),
+        ];
+        assert_eq!(
+            told(Forwarded::XForwarded, "10.0.0.1", &odd),
+            "203.0.113.9, 10.0.0.1|http|api.example:8080"
+        );
+    }
+
+    #[test]
+    fn a_trusted_peer_may_tell_the_protocol_alone() {
+        let lines = [(X_FORWARDED_PROTO, "https")];
+        assert_eq!(
+            told(Forwarded::XForwarded, "10.0.0.1", &lines),
+            "10.0.0.1|https|api.example:8080"
+        );
+    }
+
+    #[test]
+    fn rfc_7239_is_read_and_written() {
+        let lines = [(
+            FORWARDED,
+            "for=6.6.6.6, for=\"[2001:db8::9]:80\";proto=https;host=\"a.example:1\", For=10.0.0.2",
+        )];
+        assert_eq!(
+            told(Forwarded::Forwarded, "fd00::1", &lines),
+            "for=\"[2001:db8::9]\";proto=https;host=\"a.example:1\", for=10.0.0.2, for=\"[fd00::1]\""
+        );
+        assert_eq!(
+            told(Forwarded::Forwarded, "192.0.2.1", &lines),
+            "for=192.0.2.1;proto=http;host=\"api.example:8080\""
+        );
+    }
+
+    #[test]
+    fn the_other_family_is_not_believed() {
+        let lines = [(FORWARDED, "for=203.0.113.9;proto=https")];
+        assert_eq!(
+            told(Forwarded::XForwarded, "10.0.0.1", &lines),
+            "10.0.0.1|http|api.example:8080"
+        );
+        assert_eq!(told(Forwarded::None, "10.0.0.1", &lines), "");
+    }
+
+    #[test]
+    fn via_is_appended_only_when_asked_for() {
+        let mut forwarding = forwarding(Forwarded::None);
+        let peer = peer("192.0.2.1");
+        for (asked, written) in [(false, vec!["1.0 edge"]), (true, vec!["1.0 edge", "1.1 portcullis"])] {
+            forwarding.via = asked;
+            let mut out = headers(&[(VIA, "1.0 edge")]);
+            let origin = forwarding.origin(&peer, &out);
+            forwarding.write(&mut out, origin, &peer, None);
+            let lines: Vec<_> = out.get_all(VIA).iter().collect();
+            assert_eq!(lines, written);
+        }
+    }
+}

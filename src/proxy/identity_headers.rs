@@ -1,0 +1,199 @@
+//! How an upstream learns who the caller is.
+//!
+//! Owns the encoding of claims as header values. What it writes can neither break out of a header nor be read in two ways:
+//! everything outside 0x21–0x7E is percent-encoded, and so is what would pass for a separator.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::config::IdentitySource;
+use crate::identity::Identity;
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// Sets the configured headers; what is missing, null or empty sets none.
+pub(super) fn write(
+    headers: &mut HeaderMap,
+    configured: &[(HeaderName, IdentitySource)],
+    identity: &Identity,
+) {
+    for (name, source) in configured {
+        let text = text_of(identity, *source).filter(|text| !text.is_empty());
+        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(name.clone(), value);
+        }
+    }
+}
+
+fn text_of(identity: &Identity, source: IdentitySource) -> Option<String> {
+    match source {
+        IdentitySource::Subject => identity.subject.as_deref().map(encoded),
+        IdentitySource::Issuer => Some(encoded(&identity.iss)),
+        IdentitySource::Client => identity.client.as_deref().map(encoded),
+        IdentitySource::Scope => Some(joined(&identity.scopes, ' ', b' ')),
+        IdentitySource::Audience => identity
+            .audiences
+            .as_deref()
+            .map(|audiences| joined(audiences, ',', b',')),
+        IdentitySource::Claim(slot) => claim_text(identity.claim(slot)?),
+    }
+}
+
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push_encoded(&mut out, text, None);
+    out
+}
+
+fn joined(elements: &[Box<str>], separator: char, escaped: u8) -> String {
+    let mut out = String::new();
+    for element in elements {
+        if !out.is_empty() {
+            out.push(separator);
+        }
+        push_encoded(&mut out, element, Some(escaped));
+    }
+    out
+}
+
+/// Objects, and arrays that hold anything but scalars, have no text.
+fn claim_text(claim: &Value) -> Option<String> {
+    let Value::Array(elements) = claim else {
+        return scalar_text(claim).map(|text| encoded(&text));
+    };
+    let mut out = String::new();
+    for (place, element) in elements.iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        push_encoded(&mut out, &scalar_text(element)?, Some(b','));
+    }
+    Some(out)
+}
+
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Appends `text`. A space stays where it stands alone between two other characters, unless it is `separator`.
+fn push_encoded(out: &mut String, text: &str, separator: Option<u8>) {
+    let mut before = b' ';
+    let mut bytes = text.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        let stays = match byte {
+            _ if separator == Some(byte) => false,
+            b'%' => false,
+            b' ' => before != b' ' && bytes.peek().is_some_and(|next| *next != b' '),
+            0x21..=0x7e => true,
+            _ => false,
+        };
+        if stays {
+            out.push(char::from(byte));
+        } else {
+            push_escape(out, byte);
+        }
+        before = byte;
+    }
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    out.push('%');
+    for nibble in [byte >> 4, byte & 0x0f] {
+        let digit = HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        out.push(char::from(digit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::identity::ClaimSlot;
+    use crate::proxy::testing;
+
+    fn written(identity: &Identity, source: IdentitySource) -> Option<String> {
+        let name = HeaderName::from_static("x-claim");
+        let mut headers = HeaderMap::new();
+        write(&mut headers, &[(name.clone(), source)], identity);
+        Some(headers.get(name)?.to_str().unwrap().to_owned())
+    }
+
+    fn of_claim(claim: Value) -> Option<String> {
+        let identity = Identity {
+            claims: Box::new([Some(claim)]),
+            ..testing::identity()
+        };
+        written(&identity, IdentitySource::Claim(ClaimSlot(0)))
+    }
+
+    #[test]
+    fn claims_are_encoded_without_ambiguity() {
+        for (claim, text) in [
+            (json!("alice"), "alice"),
+            (json!("Alice B. Carroll"), "Alice B. Carroll"),
+            (json!(" admin"), "%20admin"),
+            (json!("admin "), "admin%20"),
+            (json!("a  b"), "a%20%20b"),
+            (json!(" "), "%20"),
+            (json!("100%"), "100%25"),
+            (json!("a\r\nX-Admin: 1"), "a%0D%0AX-Admin: 1"),
+            (json!("tab\there\u{7f}\u{0}"), "tab%09here%7F%00"),
+            (json!("Zoë"), "Zo%C3%AB"),
+            (json!("a,b"), "a,b"),
+            (json!(["a", "b,admin", "c d"]), "a,b%2Cadmin,c d"),
+            (json!(["", "a"]), ",a"),
+            (json!([1, true, "x"]), "1,true,x"),
+            (json!(42), "42"),
+            (json!(1.5), "1.5"),
+            (json!(false), "false"),
+        ] {
+            assert_eq!(of_claim(claim.clone()).as_deref(), Some(text), "{claim}");
+        }
+    }
+
+    #[test]
+    fn what_is_empty_or_no_scalar_sets_no_header() {
+        for claim in [
+            json!(""),
+            json!([]),
+            json!(null),
+            json!({"a": 1}),
+            json!([{"a": 1}]),
+            json!([["a"]]),
+        ] {
+            assert_eq!(of_claim(claim.clone()), None, "{claim}");
+        }
+        let identity = Identity {
+            subject: None,
+            ..testing::identity()
+        };
+        assert_eq!(written(&identity, IdentitySource::Subject), None);
+        assert_eq!(
+            written(&identity, IdentitySource::Claim(ClaimSlot(7))),
+            None
+        );
+    }
+
+    #[test]
+    fn scopes_join_with_spaces_and_audiences_with_commas() {
+        let identity = Identity {
+            scopes: Box::new(["a:read".into(), "b c".into(), "d,e".into()]),
+            audiences: Some(Box::new(["one".into(), "two,three".into()])),
+            ..testing::identity()
+        };
+        assert_eq!(
+            written(&identity, IdentitySource::Scope).unwrap(),
+            "a:read b%20c d,e"
+        );
+        assert_eq!(
+            written(&identity, IdentitySource::Audience).unwrap(),
+            "one,two%2Cthree"
+        );
+    }
+}

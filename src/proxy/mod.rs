@@ -1,0 +1,93 @@
+//! The proxy edge: speaks HTTP with clients and upstreams.
+//!
+//! Owns sockets, connections, framing, the headers of messages in transit and the answers to rejected requests. The decision
+//! is the gate's: nothing is forwarded without its [`Admission`]. Must not know tokens, keys or claims.
+
+mod activity;
+mod body;
+mod connection;
+mod exchange;
+mod forward;
+mod forwarding;
+mod framing;
+mod headers;
+mod identity_headers;
+mod listener;
+mod pool;
+mod request_id;
+mod response;
+mod snapshot;
+mod target;
+#[cfg(test)]
+mod testing;
+mod upstream;
+mod worker;
+
+use std::rc::Rc;
+
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use tokio::time::Instant;
+
+use crate::gate::{Admission, Rejected};
+
+use activity::Activity;
+use body::{RequestBody, ResponseBody};
+use exchange::Exchange;
+use forward::{Message, forward};
+use forwarding::Peer;
+use worker::{View, Worker};
+
+pub use listener::Listeners;
+pub use snapshot::Snapshot;
+pub use worker::{Shared, Workers};
+
+/// The proxy, as one connection sees it.
+#[derive(Debug)]
+struct Proxy {
+    worker: Rc<Worker>,
+    peer: Peer,
+    activity: Rc<Activity>,
+}
+
+impl Proxy {
+    /// The life of a request. Its count and its record are made when the exchange is over.
+    async fn handle(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let view = self.worker.view();
+        let (head, body) = request.into_parts();
+        let origin = view.snapshot.forwarding.origin(&self.peer, &head.headers);
+        let open = self.activity.begin_request(!body.is_end_stream());
+        let mut exchange = Exchange::begin(&self.worker, &view, open, &head, &origin);
+        let admission = match self.judge(&head, &body, &view, &mut exchange).await {
+            Ok(admission) => admission,
+            Err(rejected) => return exchange.refuse(&rejected),
+        };
+        let body = RequestBody::new(body, &view.snapshot.limits, &view.snapshot.reserved, || {
+            self.activity.open()
+        });
+        let message = Message { head, body, origin };
+        match forward(admission, message, &self.peer, &view, &mut exchange).await {
+            Ok(response) => exchange.respond(response),
+            Err(rejected) => exchange.refuse(&rejected),
+        }
+    }
+
+    /// The frame first, then the gate: row 1 of the contract's table, and all others.
+    async fn judge(
+        &self,
+        head: &Parts,
+        body: &Incoming,
+        view: &View,
+        exchange: &mut Exchange,
+    ) -> Result<Admission, Box<Rejected>> {
+        let snapshot = &view.snapshot;
+        let length = body.size_hint().exact();
+        framing::check(head, length, &snapshot.limits, &snapshot.reserved)
+            .map_err(|reason| exchange.rejected(reason))?;
+        let begun = Instant::now();
+        let admission = snapshot.gate.admit(head, self.worker.now()).await?;
+        exchange.admitted(&admission, begun.elapsed());
+        Ok(admission)
+    }
+}

@@ -1,0 +1,86 @@
+//! What a request needs of one configuration, prepared when the configuration is taken over.
+//!
+//! Owns nothing that changes while it is in force: a request keeps its snapshot from beginning to end, so that a reload
+//! never shows it half of each.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::{Auth, Config, IdentitySource, Limits, Route, RouteId, Upstream, UpstreamId};
+use crate::gate::Gate;
+use crate::telemetry::ConfiguredMetrics;
+
+use super::forwarding::Forwarding;
+use super::headers::ReservedNames;
+use super::response::Answers;
+
+/// One configuration, ready for requests.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(super) gate: Gate,
+    pub(super) metrics: ConfiguredMetrics,
+    pub(super) limits: Limits,
+    /// `log.access`
+    pub(super) logs_access: bool,
+    pub(super) forwarding: Forwarding,
+    pub(super) reserved: Arc<ReservedNames>,
+    pub(super) identity_headers: Vec<(HeaderName, IdentitySource)>,
+    pub(super) answers: Answers,
+    /// By [`UpstreamId`].
+    pub(super) upstreams: Vec<Upstream>,
+    routes: Vec<ForwardingRule>,
+}
+
+/// What forwarding does on one route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ForwardingRule {
+    pub(super) upstream: UpstreamId,
+    /// `Authorization` goes on.
+    pub(super) keeps_authorization: bool,
+    /// The route lists methods.
+    pub(super) restricts_methods: bool,
+    /// Segments dropped from the front of the path.
+    pub(super) stripped_segments: usize,
+    /// `preflight = "forward"`
+    pub(super) is_cross_origin: bool,
+}
+
+impl Snapshot {
+    /// Prepares `config` for requests.
+    pub fn new(config: &Config, gate: Gate, metrics: ConfiguredMetrics) -> Self {
+        Self {
+            gate,
+            metrics,
+            limits: config.server.limits,
+            logs_access: config.log.access,
+            forwarding: Forwarding::new(&config.server),
+            reserved: Arc::new(ReservedNames::new(config)),
+            identity_headers: config.identity.headers.clone(),
+            answers: Answers::new(config),
+            upstreams: config.upstreams.clone(),
+            routes: config.routes.iter().map(ForwardingRule::new).collect(),
+        }
+    }
+
+    pub(super) fn route(&self, route: RouteId) -> Option<&ForwardingRule> {
+        self.routes.get(route.index())
+    }
+}
+
+impl ForwardingRule {
+    fn new(route: &Route) -> Self {
+        Self {
+            upstream: route.upstream,
+            keeps_authorization: route.auth == Auth::Open || route.forward_token,
+            restricts_methods: route.methods.is_some(),
+            stripped_segments: route.strip_prefix.len(),
+            is_cross_origin: route.forward_preflight,
+        }
+    }
+}
+
+/// The Host that an upstream with `host = "upstream"` sees.
+pub(super) fn authority_header(authority: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(authority).ok()
+}

@@ -1,0 +1,90 @@
+//! Where at the upstream a request goes: its target and its Host.
+//!
+//! Owns `strip_prefix` and origin-form. The bytes of path and query stay the client's own: what was judged is what is sent.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
+
+/// The target in origin-form (RFC 9112 §3.2.1), `stripped` segments dropped from the front of the path.
+pub(super) fn origin_form(uri: Uri, stripped: usize) -> Uri {
+    if stripped > 0 {
+        return strip_segments(&uri, stripped);
+    }
+    if uri.authority().is_none() {
+        return uri;
+    }
+    match uri.into_parts().path_and_query {
+        Some(target) => Uri::from(target),
+        None => Uri::default(),
+    }
+}
+
+fn strip_segments(uri: &Uri, stripped: usize) -> Uri {
+    let path = uri.path();
+    let rest = path
+        .bytes()
+        .enumerate()
+        .filter(|(_, byte)| *byte == b'/')
+        .nth(stripped)
+        .and_then(|(at, _)| path.get(at..))
+        .unwrap_or("/");
+    let target = match uri.query() {
+        Some(query) => PathAndQuery::try_from(format!("{rest}?{query}")),
+        None => PathAndQuery::try_from(rest),
+    };
+    // A tail of a valid target, cut at a slash, is a valid target.
+    target.map(Uri::from).unwrap_or_default()
+}
+
+/// The Host that the client meant: that of an absolute-form target before the header (RFC 9112 §3.2.2).
+pub(super) fn client_host(head: &Parts) -> Option<HeaderValue> {
+    let Some(authority) = head.uri.authority() else {
+        return head.headers.get(HOST).cloned();
+    };
+    let text = authority.as_str();
+    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    HeaderValue::from_str(host).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn the_target_keeps_the_clients_bytes() {
+        for (given, stripped, sent) in [
+            ("/a/b?x=%2F", 0, "/a/b?x=%2F"),
+            ("http://api.example/a/b?x=1", 0, "/a/b?x=1"),
+            ("http://api.example", 0, "/"),
+            ("http://api.example?x=1", 0, "/?x=1"),
+            ("*", 0, "*"),
+            ("/orders", 1, "/"),
+            ("/orders?x=1", 1, "/?x=1"),
+            ("/orders/", 1, "/"),
+            ("/orders/5", 1, "/5"),
+            ("/%6Frders/5%20a", 1, "/5%20a"),
+            ("/api/v1/orders/5?x=/a/b", 2, "/orders/5?x=/a/b"),
+            ("http://api.example/api/v1", 2, "/"),
+        ] {
+            let uri: Uri = given.parse().unwrap();
+            assert_eq!(origin_form(uri, stripped).to_string(), sent, "{given}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_target_decides_the_host() {
+        let request = |uri: &str| {
+            let request = Request::get(uri).header("host", "header.example");
+            request.body(()).unwrap().into_parts().0
+        };
+        assert_eq!(client_host(&request("/")).unwrap(), "header.example");
+        assert_eq!(
+            client_host(&request("http://target.example:81/")).unwrap(),
+            "target.example:81"
+        );
+    }
+}
