@@ -3,6 +3,7 @@
 //! Owns the order of start and end, and every background task. The only module that knows all the others.
 
 mod reload;
+mod runtime;
 mod state;
 
 use std::io;
@@ -12,13 +13,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::interval;
 
-use crate::config::{Config, Loaded};
-use crate::proxy::{Drain, Listeners, Workers};
-use crate::telemetry::{LogGuard, start_logging};
-use reload::Watch;
+use crate::config::{self, Config, Loaded};
+use crate::proxy::{Listeners, Shared, Workers};
+use crate::telemetry::{AccessLog, AccessLogGuard, LogGuard, Metrics, start_logging};
+use crate::time::Clock;
+use reload::{Watch, weakenings};
 use state::State;
 
 /// How often expired revocations are swept out.
@@ -51,5 +54,176 @@ pub struct App {
     admin: SocketAddr,
     file: Option<PathBuf>,
     tasks: Vec<JoinHandle<()>>,
-    log: LogGuard,
+    // In this order: the access log's records end up in the log.
+    _access_log: AccessLogGuard,
+    _log: LogGuard,
+}
+
+impl App {
+    /// Starts everything. Sockets are bound first: where one is taken, nothing else has happened.
+    ///
+    /// # Errors
+    /// A socket that is taken, or a thread that cannot be made.
+    pub async fn start(source: Source) -> Result<Self, StartError> {
+        let (config, warnings, file) = match source {
+            Source::Fixed(config) => (*config, Vec::new(), None),
+            Source::File(path, loaded) => (loaded.config, loaded.warnings, Some(path)),
+        };
+        let taken = |(address, error)| StartError::Listen(address, error);
+        let listeners = Listeners::bind(&config.server.listen).map_err(taken)?;
+        let admin = Listeners::bind(&[config.admin.listen]).map_err(taken)?;
+
+        let metrics = Arc::new(Metrics::new());
+        let log = start_logging(&config.log, Arc::clone(&metrics))?;
+        for warning in &warnings {
+            tracing::warn!(warning = %warning, "configuration");
+        }
+        let (access_log, access_guard) = AccessLog::start(Arc::clone(&metrics))?;
+        let clock = Clock::system();
+        let count = worker_count(&config);
+        metrics.config_read(true, clock.now());
+        let state = Arc::new(State::start(config, file.is_some(), clock.clone(), Arc::clone(&metrics)));
+        let public = listeners.addresses();
+        let (admin_address, admin_task) = runtime::serve_admin(admin, Arc::clone(&state))?;
+        let shared = Arc::new(Shared::new(Arc::clone(&state.snapshot), metrics, access_log, clock));
+        let workers = Workers::spawn(count, &listeners, &shared)?;
+        announce(&public, admin_address, count);
+        Ok(Self {
+            tasks: vec![admin_task, tokio::spawn(sweep(Arc::clone(&state)))],
+            state,
+            workers,
+            public,
+            admin: admin_address,
+            file,
+            _access_log: access_guard,
+            _log: log,
+        })
+    }
+
+    /// Where requests are taken.
+    pub fn public_addresses(&self) -> &[SocketAddr] {
+        &self.public
+    }
+
+    /// Where operators ask.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Runs until SIGTERM or SIGINT, reloads on SIGHUP and when the file changes, then drains.
+    pub async fn run_until_signal(self) -> ExitCode {
+        let signals = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::hangup()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {
+            tracing::error!("signals cannot be received");
+            return ExitCode::FAILURE;
+        };
+        let reloads = reload_forever(Arc::clone(&self.state), self.file.clone(), hangup);
+        let is_graceful = tokio::select! {
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => false,
+            () = reloads => false,
+        };
+        tokio::select! {
+            () = self.drain(is_graceful) => ExitCode::SUCCESS,
+            _ = terminate.recv() => ExitCode::FAILURE,
+            _ = interrupt.recv() => ExitCode::FAILURE,
+        }
+    }
+
+    /// Readiness falls first; where there is time, connections are still accepted for `drain_delay`, so that a
+    /// load balancer sees it. Then open requests may finish.
+    async fn drain(self, waits_for_balancers: bool) {
+        let server = self.state.current.load().config.server.clone();
+        self.state.begin_drain();
+        tracing::info!("draining");
+        if waits_for_balancers {
+            tokio::time::sleep(server.drain_delay).await;
+        }
+        let cut_off = self.workers.drain(server.drain).await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        tracing::info!(cut_off, "stopped");
+    }
+}
+
+fn worker_count(config: &Config) -> usize {
+    match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    }
+}
+
+fn announce(public: &[SocketAddr], admin: SocketAddr, workers: usize) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), workers, "started");
+    for address in public {
+        tracing::info!(listener = "public", address = %address, "listening");
+    }
+    tracing::info!(listener = "admin", address = %admin, "listening");
+}
+
+async fn sweep(state: Arc<State>) {
+    let mut tick = interval(SWEEP);
+    loop {
+        tick.tick().await;
+        state.revocations.sweep(state.clock.now());
+    }
+}
+
+/// Reloads whenever it is asked to, or the file changes. Never ends; without a file it never acts.
+async fn reload_forever(state: Arc<State>, file: Option<PathBuf>, mut hangup: Signal) {
+    let Some(path) = file else {
+        return std::future::pending().await;
+    };
+    let mut watch = Watch::new(&path).await;
+    loop {
+        let asked = tokio::select! {
+            asked = hangup.recv() => asked.is_some(),
+            () = watch.changed() => true,
+        };
+        if !asked {
+            return std::future::pending().await;
+        }
+        watch.acknowledge().await;
+        reload(&state, &path).await;
+    }
+}
+
+/// A wrong configuration changes nothing, and says why.
+async fn reload(state: &State, path: &std::path::Path) {
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            for fault in faults.to_string().lines() {
+                tracing::error!(fault, "the new configuration is wrong; the old one stays in force");
+            }
+            return state.metrics.config_read(false, state.clock.now());
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!(warning = %warning, "configuration");
+    }
+    let before = state.current.load_full();
+    for weakening in weakenings(&before.config, &loaded.config) {
+        tracing::warn!(weakening, "the new configuration asks less");
+    }
+    if needs_restart(&before.config, &loaded.config) {
+        tracing::warn!("listen, workers, state_dir, admin and log settings take effect at the next start only");
+    }
+    state.replace(loaded.config).await;
+    state.metrics.config_read(true, state.clock.now());
+    tracing::info!("configuration reloaded");
+}
+
+fn needs_restart(old: &Config, new: &Config) -> bool {
+    old.server.listen != new.server.listen
+        || old.server.workers != new.server.workers
+        || old.server.state_dir != new.server.state_dir
+        || old.admin != new.admin
+        || old.log.format != new.log.format
+        || old.log.level != new.log.level
 }

@@ -88,14 +88,14 @@ fn report(error: &io::Error, errors: &mut dyn Write) -> ExitCode {
 async fn dispatch(command: Command, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<ExitCode> {
     match command {
         Command::Serve { config } => serve(config, errors).await,
-        Command::Check { file, strict } => check::check(&file, strict, out, errors),
+        Command::Check { file, strict } => Ok(check::check(&file, strict, out, errors)),
         Command::Explain(arguments) => explain::run(arguments, out, errors).await,
         Command::Demo => demo::run(out).await,
         Command::Revoke(arguments) => admin_client::revoke(arguments, out, errors).await,
         Command::Restore(arguments) => admin_client::restore(arguments, out, errors).await,
         Command::Revocations(arguments) => admin_client::revocations(arguments, out, errors).await,
         Command::Healthcheck(arguments) => admin_client::healthcheck(arguments, out, errors).await,
-        Command::Schema => schema::schema(out),
+        Command::Schema => Ok(schema::schema(out)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", out);
             Ok(ExitCode::SUCCESS)

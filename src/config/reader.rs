@@ -261,6 +261,12 @@ impl<'file> Section<'file> {
         })
     }
 
+    /// Whether `key` is there and is no boolean.
+    pub(super) fn is_wrong_boolean(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.is_some_and(|value| !value.get_ref().is_bool())
+    }
+
     pub(super) fn missing(&self, key: &str, expected: &str) {
         self.fault_at(key, format!("is missing, expected {expected}"));
     }

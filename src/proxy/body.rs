@@ -161,7 +161,10 @@ impl RequestBody {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    fn on_pending(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn on_pending(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let timeout = self.stall_timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(timeout)));
         if stall.as_mut().poll(context).is_pending() {

@@ -323,7 +323,9 @@ fn parse_address(text: &str) -> Option<IpAddr> {
         .and_then(|rest| rest.strip_suffix(']'));
     let address = bracketed.unwrap_or(text).parse::<IpAddr>().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|socket| socket.ip());
-    address.or_else(with_port).map(|address| address.to_canonical())
+    address
+        .or_else(with_port)
+        .map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -482,7 +484,10 @@ mod tests {
     fn via_is_appended_only_when_asked_for() {
         let mut forwarding = forwarding(Forwarded::None);
         let peer = peer("192.0.2.1");
-        for (asked, written) in [(false, vec!["1.0 edge"]), (true, vec!["1.0 edge", "1.1 portcullis"])] {
+        for (asked, written) in [
+            (false, vec!["1.0 edge"]),
+            (true, vec!["1.0 edge", "1.1 portcullis"]),
+        ] {
             forwarding.via = asked;
             let mut out = headers(&[(VIA, "1.0 edge")]);
             let origin = forwarding.origin(&peer, &out);

@@ -18,7 +18,7 @@ use super::response::Answers;
 /// One configuration, ready for requests.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(super) gate: Gate,
+    pub(super) gate: Arc<Gate>,
     pub(super) metrics: ConfiguredMetrics,
     pub(super) limits: Limits,
     /// `log.access`
@@ -48,7 +48,7 @@ pub(super) struct ForwardingRule {
 
 impl Snapshot {
     /// Prepares `config` for requests.
-    pub fn new(config: &Config, gate: Gate, metrics: ConfiguredMetrics) -> Self {
+    pub fn new(config: &Config, gate: Arc<Gate>, metrics: ConfiguredMetrics) -> Self {
         Self {
             gate,
             metrics,

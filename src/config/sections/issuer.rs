@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::quantity::LONGEST_DURATION;
-use super::super::reader::Section;
+use super::super::reader::{Section, Text};
 use super::super::{Issuer, IssuerPattern};
 use super::{Named, audience, issuer_pattern, jwks, key_source, label};
 
@@ -19,6 +19,7 @@ pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Issuer> {
         entries: Vec::new(),
     };
     let mut patterns: Vec<IssuerPattern> = Vec::new();
+    let mut names: Vec<Text<'_>> = Vec::new();
     for mut section in sections {
         let name = section.required_text(
             "name",
@@ -40,9 +41,24 @@ pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Issuer> {
             }
             patterns.push(pattern.clone());
         }
+        names.extend(name.clone());
         let name = name.map(|text| text.value.to_owned());
         let issuer = read(section, name.clone(), pattern);
         issuers.entries.push((name, issuer));
+    }
+    // A revocation may call its issuer by either.
+    for text in names {
+        let is_meant =
+            |issuer: &Issuer| issuer.name != text.value && issuer.issuer.as_str() == text.value;
+        if issuers
+            .entries
+            .iter()
+            .filter_map(|(_, issuer)| issuer.as_ref())
+            .any(is_meant)
+        {
+            text.node
+                .fault("is the `issuer` of another [[issuer]], expected a name that cannot be mistaken for it");
+        }
     }
     issuers
 }
@@ -52,7 +68,7 @@ fn read(
     name: Option<String>,
     pattern: Option<IssuerPattern>,
 ) -> Option<Issuer> {
-    let (keys, algorithms) = key_source::read(&mut section, pattern.as_ref());
+    let (keys, algorithms) = key_source::read(&mut section);
     let audiences = audience::read_required(&mut section, pattern.as_ref());
     let token_types = read_token_types(&mut section);
     let id_tokens = [("refuse", false), ("accept", true)];
@@ -107,7 +123,13 @@ fn read_token_types(section: &mut Section<'_>) -> Vec<String> {
 
 fn read_max_lifetime(section: &mut Section<'_>) -> Option<Duration> {
     let zero = Duration::ZERO;
-    let lifetime = section.duration("max_lifetime", zero, zero, LONGEST_DURATION);
+    // What was written wrongly is reported, and was meant to be something.
+    let default = if section.is_filled("max_lifetime") {
+        LONGEST_DURATION
+    } else {
+        zero
+    };
+    let lifetime = section.duration("max_lifetime", default, zero, LONGEST_DURATION);
     if lifetime.is_zero() {
         section.warn_at(
             "max_lifetime",

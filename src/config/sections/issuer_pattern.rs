@@ -3,7 +3,8 @@
 use super::super::reader::{Section, Text};
 use super::super::{IssuerPattern, Tenants};
 
-const PLACEHOLDER: &str = "{tid}";
+/// Stands for the tenant in `issuer`.
+pub(super) const PLACEHOLDER: &str = "{tid}";
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<IssuerPattern> {
     let issuer = section.required_text(
@@ -39,7 +40,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<IssuerPattern> {
         );
     }
     let (texts, node) = tenants?;
-    if texts.is_empty() {
+    if !section.is_filled("tenants") {
         node.fault("is empty, expected the tenants let in, as GUIDs, or [\"*\"] for any");
     }
     Some(IssuerPattern::Tenanted {

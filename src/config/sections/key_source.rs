@@ -3,22 +3,27 @@
 use super::super::reader::{Section, Text, quote_all};
 use super::super::suggestion::did_you_mean;
 use super::super::web_address::WebAddress;
-use super::super::{IssuerPattern, KeySource, named_file};
+use super::super::{KeySource, named_file};
+use super::issuer_pattern;
 use crate::algorithm::{Algorithm, AlgorithmSet, Family};
 
 const SOURCES: [&str; 4] = ["jwks_uri", "jwks_file", "discovery", "hmac_secret_file"];
 
 /// The source is `None` where something was reported.
-pub(super) fn read(
-    section: &mut Section<'_>,
-    issuer: Option<&IssuerPattern>,
-) -> (Option<KeySource>, AlgorithmSet) {
+pub(super) fn read(section: &mut Section<'_>) -> (Option<KeySource>, AlgorithmSet) {
     let uri = section.text("jwks_uri");
     let file = section.text("jwks_file");
     let discovery = section.boolean("discovery", false);
     let secret = section.text("hmac_secret_file");
-    let algorithms = read_algorithms(section, secret.is_some());
-    let given = [uri.is_some(), file.is_some(), discovery, secret.is_some()];
+    let symmetric = section.is_filled("hmac_secret_file");
+    let algorithms = read_algorithms(section, symmetric);
+    // A source of the wrong type is a source all the same.
+    let given = [
+        section.is_filled("jwks_uri"),
+        section.is_filled("jwks_file"),
+        discovery || section.is_wrong_boolean("discovery"),
+        section.is_filled("hmac_secret_file"),
+    ];
     let named: Vec<&str> = SOURCES
         .into_iter()
         .zip(given)
@@ -36,7 +41,7 @@ pub(super) fn read(
         .as_ref()
         .and_then(|text| read_hmac_secret(text, algorithms));
     let discovery = discovery.then(|| {
-        check_discovery(section, issuer);
+        check_discovery(section);
         KeySource::Discovery
     });
     (uri.or(file).or(secret).or(discovery), algorithms)
@@ -46,7 +51,6 @@ fn refuse_sources(section: &Section<'_>, named: &[&str]) {
     let expected =
         "expected exactly one of jwks_uri, jwks_file, discovery = true, hmac_secret_file";
     let problem = match named {
-        // A key of the wrong type was reported already, but it is there.
         [] => "names no source of keys".to_owned(),
         several => format!("names several sources of keys ({})", several.join(", ")),
     };
@@ -78,19 +82,19 @@ fn warn_if_exposed(text: &Text<'_>, address: &WebAddress) {
 }
 
 /// The URL that discovery asks begins with the issuer (OpenID Connect Discovery 1.0 §4).
-fn check_discovery(section: &mut Section<'_>, issuer: Option<&IssuerPattern>) {
-    let Some(issuer) = issuer else { return };
-    if matches!(issuer, IssuerPattern::Tenanted { .. }) {
+fn check_discovery(section: &mut Section<'_>) {
+    // An absent or empty issuer was reported already.
+    let Some(text) = section.text("issuer").filter(|text| !text.value.is_empty()) else {
+        return;
+    };
+    if text.value.contains(issuer_pattern::PLACEHOLDER) {
         section.fault_at(
             "discovery",
             "cannot be used with {tid} in `issuer`, expected jwks_uri with the address of the tenants' common key set",
         );
         return;
     }
-    let Some(text) = section.text("issuer") else {
-        return;
-    };
-    let problem = match WebAddress::parse(issuer.as_str()) {
+    let problem = match WebAddress::parse(text.value) {
         Ok(address) if address.has_query => "holds a query",
         Ok(address) => {
             warn_if_exposed(&text, &address);

@@ -5,7 +5,7 @@ use super::super::reader::Text;
 const LONGEST: usize = 128;
 
 /// Whether `name` can be shown anywhere without harm.
-pub(super) fn is_label(name: &str) -> bool {
+fn is_label(name: &str) -> bool {
     let printable = |character: char| {
         character == ' ' || !(character.is_control() || character.is_whitespace())
     };
@@ -16,17 +16,25 @@ pub(super) fn is_label(name: &str) -> bool {
 }
 
 /// Refuses names that cannot be labels, mean something else already, or are taken.
-pub(super) fn check(text: &Text<'_>, reserved: &[&str], taken: &[Option<&str>]) -> bool {
-    let name = text.value;
-    let problem = if !is_label(name) {
-        "is no usable name, expected 1 to 128 printable characters without blanks around them"
+pub(super) fn check(text: &Text<'_>, reserved: &[&str], taken: &[Option<&str>]) {
+    if let Some(problem) = problem(text.value, reserved, taken) {
+        text.node.fault(problem);
+    }
+}
+
+/// What is wrong with `name`.
+pub(super) fn problem(
+    name: &str,
+    reserved: &[&str],
+    taken: &[Option<&str>],
+) -> Option<&'static str> {
+    if !is_label(name) {
+        Some("is no usable name, expected 1 to 128 printable characters without blanks around them")
     } else if reserved.contains(&name) {
-        "is a word that metrics use for something else, expected another name"
+        Some("is a word that metrics use for something else, expected another name")
     } else if taken.contains(&Some(name)) {
-        "is a name that an earlier section has, expected a name of its own"
+        Some("is a name that an earlier section has, expected a name of its own")
     } else {
-        return true;
-    };
-    text.node.fault(problem);
-    false
+        None
+    }
 }

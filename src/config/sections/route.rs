@@ -30,11 +30,15 @@ pub(super) fn read_all(
     let mut routes = Vec::new();
     let mut whole = true;
     for mut section in sections {
-        let name = read_name(&mut section, &names);
+        let path = section.required_text(
+            "path",
+            "the path that this route is for, such as \"/orders/*\"",
+        );
+        let name = read_name(&mut section, path.as_ref(), &names);
         names.push(name.clone());
         let place = section.place_of("path");
         let report = section.report();
-        match read(section, name, surroundings, claims) {
+        match read(section, (name, path), surroundings, claims) {
             Some(route) => routes.push((place, report, route)),
             None => whole = false,
         }
@@ -52,27 +56,36 @@ pub(super) fn read_all(
     whole.then(|| routes.into_iter().map(|(_, _, route)| route).collect())
 }
 
-fn read_name(section: &mut Section<'_>, taken: &[Option<String>]) -> Option<String> {
-    let named = section.text("name");
-    let path = section.required_text(
-        "path",
-        "the path that this route is for, such as \"/orders/*\"",
-    );
-    let text = named.or(path)?;
-    let taken: Vec<Option<&str>> = taken.iter().map(Option::as_deref).collect();
+fn read_name(
+    section: &mut Section<'_>,
+    path: Option<&Text<'_>>,
+    taken: &[Option<String>],
+) -> Option<String> {
     // Metrics say "none" where no route matched.
-    label::check(&text, &["none"], &taken);
-    Some(text.value.to_owned())
+    let reserved = ["none"];
+    let taken: Vec<Option<&str>> = taken.iter().map(Option::as_deref).collect();
+    let named = section.text("name");
+    if section.is_filled("name") {
+        let text = named?;
+        label::check(&text, &reserved, &taken);
+        return Some(text.value.to_owned());
+    }
+    let path = path?.value;
+    if let Some(problem) = label::problem(path, &reserved, &taken) {
+        let message = format!("is missing, and the path in its place {problem}");
+        section.fault_at("name", message);
+    }
+    Some(path.to_owned())
 }
 
 fn read(
     mut section: Section<'_>,
-    name: Option<String>,
+    (name, path): (Option<String>, Option<Text<'_>>),
     surroundings: &Surroundings<'_>,
     claims: &mut ClaimTable,
 ) -> Option<Route> {
     let host = section.text("host").map(|text| read_host(&text));
-    let path = section.text("path").and_then(|text| path::read(&text));
+    let path = path.and_then(|text| path::read(&text));
     let strip_prefix = section
         .text("strip_prefix")
         .map(|text| path::read_strip_prefix(&text, path.as_ref()));
