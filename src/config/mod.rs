@@ -11,9 +11,21 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 mod claim_path;
+mod load;
+mod named_file;
+mod node;
+mod quantity;
+mod reader;
+mod report;
+pub mod schema;
 mod secret;
+mod sections;
+mod suggestion;
+mod web_address;
 
 pub use claim_path::ClaimPath;
+pub use load::{Loaded, load, load_text};
+pub use report::{Fault, Faults, Finding, Warning};
 pub use secret::Secret;
 
 use crate::algorithm::AlgorithmSet;

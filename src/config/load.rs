@@ -1,0 +1,121 @@
+//! From a file to a [`Config`], or to every fault in it.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::report::{Place, Report};
+use super::{Config, Fault, Faults, Finding, Warning, sections};
+
+/// No configuration is larger.
+const LARGEST: u64 = 4 << 20;
+
+/// A configuration that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// What is legal but unsafe, in the order of the file.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads the configuration in `path`, and the files that it names. Nothing is written, and no network is asked.
+///
+/// # Errors
+/// Every fault at once, in the order of the file. A file that cannot be read is one, too.
+pub fn load(path: &Path) -> Result<Loaded, Faults> {
+    let content = read(path).map_err(|problem| unreadable(path, &problem))?;
+    match String::from_utf8(content) {
+        Ok(text) => load_text(&text, path),
+        Err(error) => Err(not_utf8(path, &error)),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let describe = |error: std::io::Error| format!("cannot be read ({})", error.kind());
+    let file = File::open(path).map_err(describe)?;
+    let mut content = Vec::new();
+    file.take(LARGEST + 1)
+        .read_to_end(&mut content)
+        .map_err(describe)?;
+    if content.len() as u64 > LARGEST {
+        return Err("is larger than 4MiB".to_owned());
+    }
+    Ok(content)
+}
+
+fn unreadable(path: &Path, problem: &str) -> Faults {
+    Faults {
+        faults: vec![Fault(Finding {
+            file: path.to_owned(),
+            line: 1,
+            column: 1,
+            key: "file".to_owned(),
+            message: format!("{problem}, expected a readable configuration file"),
+        })],
+        warnings: Vec::new(),
+    }
+}
+
+fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Faults {
+    let valid = error.utf8_error().valid_up_to();
+    let readable = error.as_bytes().get(..valid).unwrap_or_default();
+    let text = String::from_utf8_lossy(readable);
+    let report = Report::new(path, &text);
+    report.fault(
+        syntax(valid),
+        "holds bytes that are no UTF-8, expected TOML in UTF-8",
+    );
+    let (faults, warnings) = report.into_findings();
+    Faults { faults, warnings }
+}
+
+/// As [`load`], for a text that is already read; relative paths in it start beside `path`.
+///
+/// # Errors
+/// Every fault at once, in the order of the text.
+pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Faults> {
+    let report = Report::new(path, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    // What a broken text was meant to say is not worth guessing: its other faults come next time.
+    let config = if errors.is_empty() {
+        sections::read(&report, table.get_ref())
+    } else {
+        report_syntax(&report, text, &errors);
+        None
+    };
+    if config.is_none() && !report.has_faults() {
+        // Cannot happen: whoever gives up reports why. Refusing is the safe answer all the same.
+        report.fault(syntax(0), "is unusable, expected a complete configuration");
+    }
+    let (faults, warnings) = report.into_findings();
+    match config {
+        Some(config) if faults.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(Faults { faults, warnings }),
+    }
+}
+
+/// One fault per line: the parser's further complaints about a line come of the first.
+fn report_syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
+    let mut places: Vec<(usize, &str)> = errors
+        .iter()
+        .map(|error| (error.span().map_or(0, |span| span.start), error.message()))
+        .collect();
+    places.sort_by_key(|(offset, _)| *offset);
+    let mut reported = None;
+    for (offset, message) in places {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.matches('\n').count();
+        if reported.replace(line) != Some(line) {
+            report.fault(syntax(offset), format!("is no TOML: {message}"));
+        }
+    }
+}
+
+fn syntax(offset: usize) -> Place {
+    Place {
+        path: "syntax".to_owned(),
+        offset,
+    }
+}

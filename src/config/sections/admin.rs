@@ -1,0 +1,65 @@
+//! `[admin]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::super::node::Text;
+use super::super::reader::Section;
+use super::super::web_address::is_host;
+use super::super::{Admin, Secret, named_file};
+use super::address;
+
+const DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// Below this, a credential can be guessed.
+const SHORTEST_SAFE_TOKEN: usize = 16;
+
+pub(super) fn read(section: &mut Section<'_>) -> Option<Admin> {
+    let named = section.text("listen");
+    let listen = match &named {
+        Some(text) => address::parse(text),
+        None => Some(DEFAULT),
+    };
+    let token_file = section.text("token_file");
+    let token = token_file.as_ref().and_then(read_token);
+    let hosts = section
+        .texts("hosts")
+        .iter()
+        .filter_map(read_host)
+        .collect();
+    let listen = listen?;
+    if !listen.ip().is_loopback() && token_file.is_none() {
+        section.warn_at(
+            "listen",
+            "is reachable from other machines while no credential protects it, set admin.token_file or listen on 127.0.0.1",
+        );
+    }
+    Some(Admin {
+        listen,
+        token,
+        hosts,
+    })
+}
+
+fn read_token(text: &Text<'_>) -> Option<Secret> {
+    let (_, token) = named_file::read_secret(text)?;
+    if !token.expose().iter().all(u8::is_ascii_graphic) {
+        text.node.fault(
+            "names a file whose content no client can send, expected one line of visible ASCII characters without blanks",
+        );
+        return None;
+    }
+    if token.expose().len() < SHORTEST_SAFE_TOKEN {
+        text.node.warn(
+            "names a secret that is short enough to guess, use at least 16 random characters",
+        );
+    }
+    Some(token)
+}
+
+fn read_host(text: &Text<'_>) -> Option<String> {
+    if is_host(text.value) {
+        return Some(text.value.to_ascii_lowercase());
+    }
+    text.node
+        .fault("is no host name, expected a name such as \"portcullis.internal\", without a port");
+    None
+}
