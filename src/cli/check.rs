@@ -25,7 +25,7 @@ fn report(file: &Path, strict: bool, out: &mut dyn Write, err: &mut dyn Write) -
         Ok(loaded) => (Some(loaded.config), Vec::new(), loaded.warnings),
         Err(faults) => (None, faults.faults, faults.warnings),
     };
-    let good = faults.is_empty() && !(strict && !warnings.is_empty());
+    let good = faults.is_empty() && (!strict || warnings.is_empty());
     for fault in faults {
         writeln!(err, "{fault}")?;
     }

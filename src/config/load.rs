@@ -82,10 +82,7 @@ pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Faults> {
     let config = if errors.is_empty() {
         sections::read(&report, table.get_ref())
     } else {
-        for error in &errors {
-            let offset = error.span().map_or(0, |span| span.start);
-            report.fault(syntax(offset), format!("is no TOML: {}", error.message()));
-        }
+        report_syntax(&report, text, &errors);
         None
     };
     if config.is_none() && !report.has_faults() {
@@ -96,6 +93,23 @@ pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Faults> {
     match config {
         Some(config) if faults.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(Faults { faults, warnings }),
+    }
+}
+
+/// One fault per line: the parser's further complaints about a line come of the first.
+fn report_syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
+    let mut places: Vec<(usize, &str)> = errors
+        .iter()
+        .map(|error| (error.span().map_or(0, |span| span.start), error.message()))
+        .collect();
+    places.sort_by_key(|(offset, _)| *offset);
+    let mut reported = None;
+    for (offset, message) in places {
+        let before = text.get(..offset).unwrap_or(text);
+        let line = before.matches('\n').count();
+        if reported.replace(line) != Some(line) {
+            report.fault(syntax(offset), format!("is no TOML: {message}"));
+        }
     }
 }
 

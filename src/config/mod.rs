@@ -13,6 +13,7 @@ use ipnet::IpNet;
 mod claim_path;
 mod load;
 mod named_file;
+mod node;
 mod quantity;
 mod reader;
 mod report;

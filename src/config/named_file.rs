@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use data_encoding::BASE64;
 
 use super::Secret;
-use super::reader::Text;
+use super::node::Text;
 
 /// More than any of these files holds.
 const LARGEST: u64 = 16 << 20;

@@ -110,7 +110,7 @@ pub struct Server {
     /// The realm of every challenge.
     #[schemars(extend("default" = "portcullis"))]
     pub realm: Option<String>,
-    /// What must survive a restart; default: $STATE_DIRECTORY if set, else "state" beside this file.
+    /// What must survive a restart; default: `$STATE_DIRECTORY` if set, else "state" beside this file.
     pub state_dir: Option<String>,
     /// CIDRs of the proxies whose forwarding headers are believed.
     #[schemars(extend("default" = []))]
@@ -216,7 +216,7 @@ pub struct Issuer {
     /// Must equal the token's `iss`, byte for byte; may hold {tid} once, which stands for the token's `tid`.
     #[schemars(length(min = 1))]
     pub issuer: String,
-    /// What {tid} may be: GUIDs, or ["*"] for any.
+    /// What {tid} may be: GUIDs, or only `"*"` for any.
     #[schemars(length(min = 1))]
     pub tenants: Option<Vec<String>>,
     /// URL of the key set.
@@ -250,7 +250,7 @@ pub struct Issuer {
     /// Claims that must be there, besides iss, exp and the audience.
     #[schemars(extend("default" = []))]
     pub required_claims: Option<Vec<Claim>>,
-    /// "client_id" for Cognito.
+    /// The claim that holds the audience; `client_id` for Cognito.
     #[schemars(extend("default" = "aud"))]
     pub audience_claim: Option<Claim>,
     /// The first one present counts.
@@ -259,7 +259,7 @@ pub struct Issuer {
     /// The first one present is the client.
     #[schemars(extend("default" = ["client_id", "azp", "cid", "appid"]))]
     pub client_claims: Option<Vec<Claim>>,
-    /// "oid" for Entra ID.
+    /// The claim that holds the subject; `oid` for Entra ID.
     #[schemars(extend("default" = "sub"))]
     pub subject_claim: Option<Claim>,
     pub jwks: Option<Jwks>,

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::super::reader::{Section, Text};
+use super::super::node::Text;
+use super::super::reader::Section;
 use super::super::{Admin, Server};
 
 /// Reads `ADDRESS:PORT`.

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::super::reader::{Section, Text};
+use super::super::node::Text;
+use super::super::reader::Section;
 use super::super::web_address::is_host;
 use super::super::{Admin, Secret, named_file};
 use super::address;

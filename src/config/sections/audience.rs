@@ -1,7 +1,8 @@
 //! `audiences`, of an issuer or of a route.
 
 use super::super::IssuerPattern;
-use super::super::reader::{Section, Text};
+use super::super::node::Text;
+use super::super::reader::Section;
 
 /// Audiences that providers put into tokens for just anybody.
 const CATCH_ALL: [&str; 7] = [

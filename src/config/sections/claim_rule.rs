@@ -3,7 +3,8 @@
 use serde_json::Value;
 use toml::de::DeValue;
 
-use super::super::reader::{Node, Section};
+use super::super::node::Node;
+use super::super::reader::Section;
 use super::super::{ClaimRule, ClaimTest};
 use super::ClaimTable;
 

@@ -2,7 +2,8 @@
 
 use http::HeaderName;
 
-use super::super::reader::{Node, Section};
+use super::super::node::Node;
+use super::super::reader::Section;
 use super::super::report::Place;
 use super::super::{ClaimPath, IdentityHeaders, IdentitySource};
 use super::ClaimTable;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use super::super::node::Text;
 use super::super::quantity::LONGEST_DURATION;
-use super::super::reader::{Section, Text};
+use super::super::reader::Section;
 use super::super::{Issuer, IssuerPattern};
 use super::{Named, audience, issuer_pattern, jwks, key_source, label};
 
 const LATER: [&str; 2] = ["backchannel_logout", "introspection"];
 /// What the metrics say where no configured issuer fits.
 const RESERVED: [&str; 2] = ["none", "unknown"];
-const MOST_LEEWAY: Duration = Duration::from_secs(300);
+const MOST_LEEWAY: Duration = Duration::from_mins(5);
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
 const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "cid", "appid"];
 

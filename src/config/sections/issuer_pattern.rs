@@ -1,6 +1,7 @@
 //! `issuer` and `tenants`: which `iss` a token must have.
 
-use super::super::reader::{Section, Text};
+use super::super::node::Text;
+use super::super::reader::Section;
 use super::super::{IssuerPattern, Tenants};
 
 /// Stands for the tenant in `issuer`.

@@ -8,12 +8,12 @@ use super::super::{Jwks, named_file};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const SHORTEST_COOLDOWN: Duration = Duration::from_millis(100);
 /// A request holds its connection while it waits.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A key that was withdrawn should not be trusted longer than this.
-const LONGEST_SAFE_STALE: Duration = Duration::from_secs(7 * 24 * 3600);
+const LONGEST_SAFE_STALE: Duration = Duration::from_hours(7 * 24);
 const MOST_KEYS: u32 = 100_000;
 
 pub(super) fn read(mut section: Section<'_>) -> Jwks {

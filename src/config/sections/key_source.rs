@@ -1,6 +1,7 @@
 //! Where an issuer's keys come from, and which algorithms they may serve.
 
-use super::super::reader::{Section, Text, quote_all};
+use super::super::node::{Text, quote_all};
+use super::super::reader::Section;
 use super::super::suggestion::did_you_mean;
 use super::super::web_address::WebAddress;
 use super::super::{KeySource, named_file};

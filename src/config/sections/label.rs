@@ -1,6 +1,6 @@
 //! Names that become metric labels, log fields and references.
 
-use super::super::reader::Text;
+use super::super::node::Text;
 
 const LONGEST: usize = 128;
 

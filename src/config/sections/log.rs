@@ -2,7 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::super::reader::{Section, Text};
+use super::super::node::Text;
+use super::super::reader::Section;
 use super::super::suggestion::did_you_mean;
 use super::super::{Log, LogFormat, TokenCache};
 

@@ -1,7 +1,7 @@
 //! `path` and `strip_prefix` of a route.
 
 use super::super::PathPattern;
-use super::super::reader::Text;
+use super::super::node::Text;
 
 /// Reads the path of a route.
 pub(super) fn read(text: &Text<'_>) -> Option<PathPattern> {

@@ -9,7 +9,7 @@ use super::super::{OnStale, Revocation, RevocationStore};
 
 const LATER: [&str; 4] = ["password_file", "prefix", "url", "username"];
 /// Longer than this, "refuse" refuses too late to matter.
-const LONGEST_SAFE: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_SAFE: Duration = Duration::from_hours(24);
 
 pub(super) fn read(mut section: Section<'_>) -> Revocation {
     if let Some(text) = section.text("store") {
@@ -28,7 +28,7 @@ pub(super) fn read(mut section: Section<'_>) -> Revocation {
     let on_stale = section.choice("on_stale", &choices, OnStale::Serve);
     let max_stale = section.duration(
         "max_stale",
-        Duration::from_secs(300),
+        Duration::from_mins(5),
         Duration::from_secs(1),
         LONGEST_DURATION,
     );

@@ -2,7 +2,8 @@
 
 use http::Method;
 
-use super::super::reader::{Node, Section, Text, quote_all};
+use super::super::node::{Node, Text, quote_all};
+use super::super::reader::Section;
 use super::super::suggestion::did_you_mean;
 use super::super::web_address::is_host;
 use super::super::{Auth, PathPattern, Route, UpstreamId};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::super::node::Text;
 use super::super::quantity::LONGEST_DURATION;
-use super::super::reader::{Section, Text};
+use super::super::reader::Section;
 use super::super::web_address::WebAddress;
 use super::super::{ErrorDetail, Forwarded, Limits, Server};
 use super::address;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::node::Text;
 use super::super::quantity::LONGEST_DURATION;
-use super::super::reader::{NOT_YET, Section, Text};
+use super::super::reader::{NOT_YET, Section};
 use super::super::web_address::WebAddress;
 use super::super::{Upstream, UpstreamHost, UpstreamServer};
 use super::{Named, label};
