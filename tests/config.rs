@@ -11,12 +11,9 @@
 
 use std::path::{Path, PathBuf};
 
+use portcullis::cli::{check, schema};
 use portcullis::config;
 
-// Until the command line has its own module, what it will call is compiled here.
-#[path = "../src/cli/check.rs"]
-#[expect(unreachable_pub, reason = "it is public in the library")]
-mod check;
 #[path = "config/documents.rs"]
 mod documents;
 #[path = "config/examples.rs"]
@@ -25,9 +22,6 @@ mod examples;
 mod files;
 #[path = "config/never_panics.rs"]
 mod never_panics;
-#[path = "../src/cli/schema.rs"]
-#[expect(unreachable_pub, reason = "it is public in the library")]
-mod schema;
 #[path = "config/values.rs"]
 mod values;
 

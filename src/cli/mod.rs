@@ -3,10 +3,10 @@
 //! Owns the commands. Knows the composition root; nothing knows it.
 
 mod admin_client;
-mod check;
+pub mod check;
 mod demo;
 mod explain;
-mod schema;
+pub mod schema;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
