@@ -24,7 +24,7 @@ use super::pool::Lease;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(super) enum BodyError {
     /// The client's body is broken, too long or stands still.
     #[error("the request body was refused")]
     Refused,
@@ -161,7 +161,10 @@ impl RequestBody {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    fn on_pending(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn on_pending(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let timeout = self.stall_timeout;
         let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(timeout)));
         if stall.as_mut().poll(context).is_pending() {
@@ -249,7 +252,7 @@ impl UpstreamBody {
 
 /// What goes to the client. The exchange is over when this is dropped.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub(super) struct ResponseBody {
     source: Source,
     _exchange: Box<Exchange>,
 }

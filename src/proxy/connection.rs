@@ -136,7 +136,11 @@ impl Watch {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return true;
         }
-        timer.reset(deadline.unwrap_or(now + self.interval()).min(now + self.interval()));
+        timer.reset(
+            deadline
+                .unwrap_or(now + self.interval())
+                .min(now + self.interval()),
+        );
         false
     }
 

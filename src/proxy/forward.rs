@@ -223,7 +223,12 @@ mod tests {
     #[test]
     fn without_an_identity_its_headers_are_removed_all_the_same() {
         let head = Settings::new().applied(spoofed(), None, false);
-        for name in ["authorization", "x-auth-subject", "x_auth_subject", "x-auth-scopes"] {
+        for name in [
+            "authorization",
+            "x-auth-subject",
+            "x_auth_subject",
+            "x-auth-scopes",
+        ] {
             assert!(!head.headers.contains_key(name), "{name}");
         }
     }

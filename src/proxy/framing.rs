@@ -106,7 +106,10 @@ mod tests {
     fn a_plain_request_passes() {
         assert_eq!(verdict(&[("connection", "keep-alive")], None), Ok(()));
         assert_eq!(verdict(&[("transfer-encoding", "Chunked")], None), Ok(()));
-        assert_eq!(verdict(&[("connection", "x-mine, close")], Some(10)), Ok(()));
+        assert_eq!(
+            verdict(&[("connection", "x-mine, close")], Some(10)),
+            Ok(())
+        );
     }
 
     #[test]
@@ -143,7 +146,10 @@ mod tests {
             );
         }
         let second_line = [("connection", "close"), ("connection", "host")];
-        assert_eq!(verdict(&second_line, None), Err(Rejection::RequestMalformed));
+        assert_eq!(
+            verdict(&second_line, None),
+            Err(Rejection::RequestMalformed)
+        );
     }
 
     #[test]

@@ -49,7 +49,11 @@ pub(super) struct ReservedNames {
 impl ReservedNames {
     /// The default identity headers, the configured ones, and the families.
     pub(super) fn new(config: &Config) -> Self {
-        let configured = config.identity.headers.iter().map(|(name, _)| name.as_str());
+        let configured = config
+            .identity
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str());
         Self {
             ours: DEFAULT_IDENTITY
                 .into_iter()
@@ -332,7 +336,10 @@ mod tests {
             ("x-internal", "1"),
             ("transfer-encoding", "chunked"),
             ("www-authenticate", "Bearer realm=\"upstream\""),
-            ("x-forwarded-for", "kept: responses are the upstream's to write"),
+            (
+                "x-forwarded-for",
+                "kept: responses are the upstream's to write",
+            ),
         ]);
         strip_response(&mut response);
         assert!(response.contains_key("www-authenticate"));

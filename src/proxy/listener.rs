@@ -8,8 +8,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -61,7 +61,10 @@ impl Listeners {
 
     /// To be called on the runtime that accepts.
     pub(super) fn into_async(self) -> io::Result<Vec<TcpListener>> {
-        self.sockets.into_iter().map(TcpListener::from_std).collect()
+        self.sockets
+            .into_iter()
+            .map(TcpListener::from_std)
+            .collect()
     }
 }
 

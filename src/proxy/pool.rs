@@ -253,8 +253,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled =
-            Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(context, slices);
+        let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_write_vectored(context, slices);
         self.traffic.note_written(polled)
     }
 

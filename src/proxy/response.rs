@@ -308,7 +308,10 @@ mod tests {
             "Bearer realm=\"portcullis\", error=\"invalid_token\", error_description=\"The token has expired.\""
         );
         let scope = challenge(Rejection::ScopeInsufficient);
-        assert!(scope.ends_with(", scope=\"orders:read orders:any\""), "{scope}");
+        assert!(
+            scope.ends_with(", scope=\"orders:read orders:any\""),
+            "{scope}"
+        );
         assert!(!challenge(Rejection::ClaimDenied).contains("scope=\""));
     }
 

@@ -304,8 +304,7 @@ impl Failure {
         if self.unsent.is_some() {
             return self.unsent;
         }
-        let may_be_repeated =
-            self.may_be_repeated && (self.is_unwritten || spare.is_idempotent);
+        let may_be_repeated = self.may_be_repeated && (self.is_unwritten || spare.is_idempotent);
         may_be_repeated.then(|| spare.request()).flatten()
     }
 }
