@@ -166,8 +166,8 @@ async fn forward(upstream: &Upstream, head: Parts, body: RequestBody) -> Sent {
     (outcome, kinds)
 }
 
-fn ok() -> Result<(u16, String), Rejection> {
-    Ok((200, "ok".to_owned()))
+fn fine() -> (u16, String) {
+    (200, "ok".to_owned())
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_connection_is_used_again_once_the_answer_has_come() {
         let api = Api::start(&[Step::Answer(OK); 3]).await;
         let upstream = upstream(&testing::upstream(&[api.address]));
         for method in ["GET", "POST", "GET"] {
-            assert_eq!(send(&upstream, method).await, (ok(), vec![]));
+            assert_eq!(send(&upstream, method).await, (Ok(fine()), vec![]));
         }
         assert_eq!(api.connections(), [0, 0, 0]);
     });
@@ -187,10 +187,10 @@ fn an_idempotent_request_is_sent_again_on_a_fresh_connection() {
     run(async {
         let api = Api::start(&[Step::Answer(OK), Step::HangUp, Step::Answer(OK)]).await;
         let upstream = upstream(&testing::upstream(&[api.address]));
-        assert_eq!(send(&upstream, "GET").await, (ok(), vec![]));
+        assert_eq!(send(&upstream, "GET").await, (Ok(fine()), vec![]));
         assert_eq!(
             send(&upstream, "GET").await,
-            (ok(), vec![UpstreamErrorKind::Reset])
+            (Ok(fine()), vec![UpstreamErrorKind::Reset])
         );
         assert_eq!(api.connections(), [0, 0, 1]);
     });
@@ -218,7 +218,11 @@ fn requests_survive_a_server_that_hung_up_on_idle_connections() {
         config.retries = 0;
         let upstream = upstream(&config);
         for method in ["GET", "POST", "GET", "POST"] {
-            assert_eq!(send(&upstream, method).await, (ok(), vec![]), "{method}");
+            assert_eq!(
+                send(&upstream, method).await,
+                (Ok(fine()), vec![]),
+                "{method}"
+            );
         }
         assert_eq!(api.connections(), [0, 1, 2, 3]);
     });
@@ -233,7 +237,7 @@ fn another_server_is_asked_when_one_refuses() {
         drop(refusing);
         let both = upstream(&testing::upstream(&[nobody, api.address]));
         for _ in 0..2 {
-            assert_eq!(send(&both, "POST").await.0, ok());
+            assert_eq!(send(&both, "POST").await.0, Ok(fine()));
         }
         let alone = upstream(&testing::upstream(&[nobody]));
         assert_eq!(
@@ -329,7 +333,7 @@ fn the_chunked_body_of_a_get_reaches_the_upstream_without_smuggled_trailers() {
         let api = Api::start(&[Step::Answer(OK)]).await;
         let raw = "GET /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTrailer: checksum, x-auth-subject\r\n\r\n\
                    5\r\nhello\r\n0\r\nchecksum: 7\r\nx-auth-subject: admin\r\n\r\n";
-        assert_eq!(proxied(raw, testing::limits(), &api).await, ok());
+        assert_eq!(proxied(raw, testing::limits(), &api).await, Ok(fine()));
         let seen = api.request(0);
         assert!(seen.contains("transfer-encoding: chunked\r\n"), "{seen}");
         assert!(seen.contains("\r\n5\r\nhello\r\n0\r\n"), "{seen}");
