@@ -24,7 +24,7 @@ use super::pool::Lease;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(super) enum BodyError {
     /// The client's body is broken, too long or stands still.
     #[error("the request body was refused")]
     Refused,
@@ -237,8 +237,16 @@ impl UpstreamBody {
             lease.release();
         }
     }
+}
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(_)) | None) => self.release_at_end(),
@@ -248,11 +256,19 @@ impl UpstreamBody {
         }
         polled.map(|frame| frame.map(|result| result.map_err(BodyError::Upstream)))
     }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
 }
 
 /// What goes to the client. The exchange is over when this is dropped.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub(super) struct ResponseBody {
     source: Source,
     _exchange: Box<Exchange>,
 }
@@ -291,14 +307,14 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.source {
             Source::Answer(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Upstream(body) => body.poll(context),
+            Source::Upstream(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Answer(text) => text.is_none(),
-            Source::Upstream(body) => body.incoming.is_end_stream(),
+            Source::Upstream(body) => body.is_end_stream(),
         }
     }
 
@@ -307,7 +323,7 @@ impl Body for ResponseBody {
             Source::Answer(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Source::Upstream(body) => body.incoming.size_hint(),
+            Source::Upstream(body) => body.size_hint(),
         }
     }
 }

@@ -133,6 +133,10 @@ impl Exchange {
     }
 
     /// A rejection of this admitted request: the upstream's fault, or that of the body.
+    #[expect(
+        clippy::unnecessary_box_returns,
+        reason = "it stands beside the gate's own, which are boxed"
+    )]
     pub(super) fn rejected(&self, reason: Rejection) -> Box<Rejected> {
         Box::new(Rejected {
             reason,
@@ -199,9 +203,9 @@ impl Exchange {
         Response::from_parts(head, ResponseBody::upstream(body, self))
     }
 
-    fn record(&mut self, line: RequestLine, status: u16, took: Duration) -> AccessRecord {
+    fn record(&mut self, line: &RequestLine, status: u16, took: Duration) -> AccessRecord {
         let metrics = &self.view.snapshot.metrics;
-        let host = line.uri.authority().map(|authority| authority.as_str());
+        let host = line.uri.authority().map(http::uri::Authority::as_str);
         let host = host.or_else(|| line.host.as_ref()?.to_str().ok());
         AccessRecord {
             request_id: self.id.as_str().to_owned(),
@@ -235,7 +239,7 @@ impl Drop for Exchange {
         let metrics = &self.view.snapshot.metrics;
         metrics.request(self.route, status, took);
         if let Some(line) = self.line.take() {
-            let record = self.record(line, status, took);
+            let record = self.record(&line, status, took);
             self.worker.log(record);
         }
     }

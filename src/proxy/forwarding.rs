@@ -125,7 +125,7 @@ impl Forwarding {
         }
         match self.family {
             Forwarded::XForwarded => write_x_forwarded(headers, origin, peer, host),
-            Forwarded::Forwarded => write_forwarded(headers, origin, peer, host),
+            Forwarded::Forwarded => write_forwarded(headers, &origin, peer, host.as_ref()),
             Forwarded::None => {}
         }
     }
@@ -181,23 +181,24 @@ fn write_x_forwarded(
 /// RFC 7239 §4: one element a hop; what is known of the client's own request stands in the first.
 fn write_forwarded(
     headers: &mut HeaderMap,
-    origin: Origin,
+    origin: &Origin,
     peer: &Peer,
-    host: Option<HeaderValue>,
+    host: Option<&HeaderValue>,
 ) {
     let mut text = String::new();
     for (place, hop) in origin.chain(peer).enumerate() {
         if place > 0 {
             text.push_str(", ");
         }
-        match hop {
-            IpAddr::V4(address) => text.push_str(&format!("for={address}")),
-            IpAddr::V6(address) => text.push_str(&format!("for=\"[{address}]\"")),
-        }
+        let element = match hop {
+            IpAddr::V4(address) => format!("for={address}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\""),
+        };
+        text.push_str(&element);
         if place == 0 {
             text.push_str(";proto=");
             text.push_str(origin.proto());
-            let host = origin.host.as_ref().or(host.as_ref());
+            let host = origin.host.as_ref().or(host);
             if let Some(host) = host.and_then(|host| host.to_str().ok()) {
                 push_host(&mut text, host);
             }
@@ -217,11 +218,10 @@ fn push_host(text: &mut String, host: &str) {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
     text.push_str(";host=");
-    if is_token {
-        text.push_str(host);
-    } else {
-        text.push_str(&format!("\"{host}\""));
-    }
+    let quote = if is_token { "" } else { "\"" };
+    text.push_str(quote);
+    text.push_str(host);
+    text.push_str(quote);
 }
 
 /// A host that can stand in a header without being read as something else.

@@ -21,6 +21,8 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod upstream;
+#[cfg(test)]
+mod upstream_tests;
 mod worker;
 
 use std::rc::Rc;
