@@ -21,7 +21,7 @@ fn schema() -> Value {
 fn the_schema_command_prints_the_schema() {
     let mut out = Vec::new();
     assert_eq!(
-        super::schema::schema(&mut out),
+        portcullis::cli::schema::schema(&mut out),
         std::process::ExitCode::SUCCESS
     );
     assert_eq!(String::from_utf8(out).unwrap(), config::schema::text());
