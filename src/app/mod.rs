@@ -82,10 +82,20 @@ impl App {
         let clock = Clock::system();
         let count = worker_count(&config);
         metrics.config_read(true, clock.now());
-        let state = Arc::new(State::start(config, file.is_some(), clock.clone(), Arc::clone(&metrics)));
+        let state = Arc::new(State::start(
+            config,
+            file.is_some(),
+            clock.clone(),
+            Arc::clone(&metrics),
+        ));
         let public = listeners.addresses();
         let (admin_address, admin_task) = runtime::serve_admin(admin, Arc::clone(&state))?;
-        let shared = Arc::new(Shared::new(Arc::clone(&state.snapshot), metrics, access_log, clock));
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&state.snapshot),
+            metrics,
+            access_log,
+            clock,
+        ));
         let workers = Workers::spawn(count, &listeners, &shared)?;
         announce(&public, admin_address, count);
         Ok(Self {
@@ -199,7 +209,10 @@ async fn reload(state: &State, path: &std::path::Path) {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in faults.to_string().lines() {
-                tracing::error!(fault, "the new configuration is wrong; the old one stays in force");
+                tracing::error!(
+                    fault,
+                    "the new configuration is wrong; the old one stays in force"
+                );
             }
             return state.metrics.config_read(false, state.clock.now());
         }
@@ -212,7 +225,9 @@ async fn reload(state: &State, path: &std::path::Path) {
         tracing::warn!(weakening, "the new configuration asks less");
     }
     if needs_restart(&before.config, &loaded.config) {
-        tracing::warn!("listen, workers, state_dir, admin and log settings take effect at the next start only");
+        tracing::warn!(
+            "listen, workers, state_dir, admin and log settings take effect at the next start only"
+        );
     }
     state.replace(loaded.config).await;
     state.metrics.config_read(true, state.clock.now());

@@ -58,7 +58,10 @@ pub(super) fn weakenings(old: &Config, new: &Config) -> Vec<String> {
             None => found.push(format!("route {} is gone", before.name)),
             Some(after) => {
                 let what = lost_demands(old, before, new, after);
-                found.extend(what.iter().map(|what| format!("route {}: {what}", before.name)));
+                found.extend(
+                    what.iter()
+                        .map(|what| format!("route {}: {what}", before.name)),
+                );
             }
         }
     }
@@ -71,22 +74,45 @@ fn lost_demands(old: &Config, before: &Route, new: &Config, after: &Route) -> Ve
         Auth::Optional => 1,
         Auth::Required => 2,
     };
-    let has_more = |before: &[String], after: &[String]| after.iter().any(|one| !before.contains(one));
+    let has_more =
+        |before: &[String], after: &[String]| after.iter().any(|one| !before.contains(one));
     let any_scope_widened = !before.any_scope.is_empty()
         && (after.any_scope.is_empty() || has_more(&before.any_scope, &after.any_scope));
     let audiences_widened = has_more(&audiences(old, before), &audiences(new, after));
     let checks = [
-        (strictness(after.auth) < strictness(before.auth), "auth asks less"),
-        (after.report_only && !before.report_only, "it only reports now"),
-        (has_more(&after.scopes, &before.scopes), "a scope is no longer asked for"),
+        (
+            strictness(after.auth) < strictness(before.auth),
+            "auth asks less",
+        ),
+        (
+            after.report_only && !before.report_only,
+            "it only reports now",
+        ),
+        (
+            has_more(&after.scopes, &before.scopes),
+            "a scope is no longer asked for",
+        ),
         (any_scope_widened, "any_scope lets more through"),
         (audiences_widened, "more audiences pass"),
-        (has_more(&issuers(old, before), &issuers(new, after)), "more issuers pass"),
+        (
+            has_more(&issuers(old, before), &issuers(new, after)),
+            "more issuers pass",
+        ),
         (rules_lost(old, before, new, after), "a claim rule is gone"),
-        (after.forward_preflight && !before.forward_preflight, "preflights pass without a token"),
-        (before.methods.is_some() && after.methods.is_none(), "every method passes"),
+        (
+            after.forward_preflight && !before.forward_preflight,
+            "preflights pass without a token",
+        ),
+        (
+            before.methods.is_some() && after.methods.is_none(),
+            "every method passes",
+        ),
     ];
-    checks.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, what)| what).collect()
+    checks
+        .into_iter()
+        .filter(|(is_lost, _)| *is_lost)
+        .map(|(_, what)| what)
+        .collect()
 }
 
 /// The names of the issuers that a route lets in.
@@ -115,7 +141,10 @@ fn audiences(config: &Config, route: &Route) -> Vec<String> {
 fn rules_lost(old: &Config, before: &Route, new: &Config, after: &Route) -> bool {
     let said = |config: &Config, route: &Route| -> Vec<String> {
         let claim = |rule: &crate::config::ClaimRule| {
-            let path = config.claims.get(rule.claim.index()).map(ToString::to_string);
+            let path = config
+                .claims
+                .get(rule.claim.index())
+                .map(ToString::to_string);
             format!("{path:?} {:?}", rule.test)
         };
         route.claims.iter().map(claim).collect()

@@ -57,7 +57,12 @@ pub(super) struct RunningIssuer {
 
 impl State {
     /// Builds everything from a first configuration and starts to fetch keys.
-    pub(super) fn start(config: Config, keeps_files: bool, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn start(
+        config: Config,
+        keeps_files: bool,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let state_dir = keeps_files.then(|| config.server.state_dir.clone());
         let revocations = Arc::new(RevocationSet::new());
         let issuers: Vec<_> = config
@@ -65,11 +70,19 @@ impl State {
             .iter()
             .map(|issuer| run(issuer, state_dir.as_ref(), &clock))
             .collect();
-        let gate = Arc::new(Gate::new(&config, keys_of(&issuers), Arc::clone(&revocations)));
+        let gate = Arc::new(Gate::new(
+            &config,
+            keys_of(&issuers),
+            Arc::clone(&revocations),
+        ));
         let snapshot = Snapshot::new(&config, Arc::clone(&gate), metrics.configure(&config));
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-            current: ArcSwap::from_pointee(Current { config, issuers, gate }),
+            current: ArcSwap::from_pointee(Current {
+                config,
+                issuers,
+                gate,
+            }),
             metrics,
             revocations,
             clock,
@@ -85,16 +98,29 @@ impl State {
         let issuers: Vec<_> = config
             .issuers
             .iter()
-            .map(|issuer| kept(&before, issuer).unwrap_or_else(|| run(issuer, self.state_dir.as_ref(), &self.clock)))
+            .map(|issuer| {
+                kept(&before, issuer)
+                    .unwrap_or_else(|| run(issuer, self.state_dir.as_ref(), &self.clock))
+            })
             .collect();
         self.await_keys(&config, &issuers).await;
         let gate = Gate::new(&config, keys_of(&issuers), Arc::clone(&self.revocations));
         let gate = Arc::new(gate.keeping_tokens_of(&before.gate, &before.config, &config));
         let snapshot = Snapshot::new(&config, Arc::clone(&gate), self.metrics.configure(&config));
-        let is_kept = |old: &RunningIssuer| issuers.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys));
-        let gone: Vec<_> = before.issuers.iter().filter(|old| !is_kept(old)).cloned().collect();
+        let is_kept =
+            |old: &RunningIssuer| issuers.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys));
+        let gone: Vec<_> = before
+            .issuers
+            .iter()
+            .filter(|old| !is_kept(old))
+            .cloned()
+            .collect();
         self.snapshot.store(Arc::new(snapshot));
-        self.current.store(Arc::new(Current { config, issuers, gate }));
+        self.current.store(Arc::new(Current {
+            config,
+            issuers,
+            gate,
+        }));
         for issuer in gone {
             issuer.refresher.abort();
         }
@@ -102,15 +128,25 @@ impl State {
 
     /// Waits until every new issuer's keys were fetched once, or its time is up: a reload shall refuse nobody.
     async fn await_keys(&self, config: &Config, issuers: &[RunningIssuer]) {
-        let longest = config.issuers.iter().map(|issuer| issuer.jwks.timeout).max().unwrap_or_default();
+        let longest = config
+            .issuers
+            .iter()
+            .map(|issuer| issuer.jwks.timeout)
+            .max()
+            .unwrap_or_default();
         let deadline = Instant::now() + longest;
         let all_tried = async {
-            while !issuers.iter().all(|issuer| issuer.keys.status(self.clock.now()).tried_once) {
+            while !issuers
+                .iter()
+                .all(|issuer| issuer.keys.status(self.clock.now()).tried_once)
+            {
                 sleep(LOOK).await;
             }
         };
         if timeout_at(deadline, all_tried).await.is_err() {
-            tracing::warn!("a new issuer's keys could not be fetched yet; the configuration comes in force all the same");
+            tracing::warn!(
+                "a new issuer's keys could not be fetched yet; the configuration comes in force all the same"
+            );
         }
     }
 
@@ -132,12 +168,18 @@ fn run(issuer: &Issuer, state_dir: Option<&PathBuf>, clock: &Clock) -> RunningIs
 /// The running issuer whose keys are those of `issuer`, whatever else of its section has changed.
 fn kept(before: &Current, issuer: &Issuer) -> Option<RunningIssuer> {
     let has_same_keys = |old: &Issuer| {
-        old.name == issuer.name && old.issuer == issuer.issuer && old.keys == issuer.keys && old.jwks == issuer.jwks
+        old.name == issuer.name
+            && old.issuer == issuer.issuer
+            && old.keys == issuer.keys
+            && old.jwks == issuer.jwks
     };
     let place = before.config.issuers.iter().position(has_same_keys)?;
     before.issuers.get(place).cloned()
 }
 
 fn keys_of(issuers: &[RunningIssuer]) -> Vec<Arc<IssuerKeys>> {
-    issuers.iter().map(|issuer| Arc::clone(&issuer.keys)).collect()
+    issuers
+        .iter()
+        .map(|issuer| Arc::clone(&issuer.keys))
+        .collect()
 }

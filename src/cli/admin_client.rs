@@ -1,17 +1,414 @@
-//! stub
-use std::io::{self, Write};
+//! `portcullis revoke | restore | revocations | healthcheck`: what an operator asks a running gateway.
+//!
+//! Owns the requests to the admin listener and how their answers are printed. Knows nothing of how a gateway works.
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use crate::config::{Config, Secret};
-#[derive(clap::Args, Debug)]
-pub struct RevokeArguments {}
-#[derive(clap::Args, Debug)]
-pub struct RestoreArguments {}
-#[derive(clap::Args, Debug)]
-pub struct RevocationsArguments {}
-#[derive(clap::Args, Debug)]
-pub struct HealthcheckArguments {}
-pub async fn revoke(_a: RevokeArguments, _o: &mut dyn Write, _e: &mut dyn Write) -> io::Result<ExitCode> { Ok(ExitCode::FAILURE) }
-pub async fn restore(_a: RestoreArguments, _o: &mut dyn Write, _e: &mut dyn Write) -> io::Result<ExitCode> { Ok(ExitCode::FAILURE) }
-pub async fn revocations(_a: RevocationsArguments, _o: &mut dyn Write, _e: &mut dyn Write) -> io::Result<ExitCode> { Ok(ExitCode::FAILURE) }
-pub async fn healthcheck(_a: HealthcheckArguments, _o: &mut dyn Write, _e: &mut dyn Write) -> io::Result<ExitCode> { Ok(ExitCode::FAILURE) }
-pub fn admin_address(config: &Config) -> (String, Option<Secret>) { (format!("http://{}", config.admin.listen), config.admin.token.clone()) }
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Client, Method, Response, Url};
+use serde_json::{Map, Value, json};
+
+use crate::config::{self, Config, Secret};
+use crate::time::UnixTime;
+
+/// How long a gateway has to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// More than any token; standard input is not read further.
+const MAX_INPUT: u64 = 1 << 20;
+/// Where a gateway listens that says nothing else.
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:9090";
+
+/// Which gateway is meant.
+#[derive(Args, Debug)]
+pub struct Gateway {
+    /// The admin listener's address [default: http://127.0.0.1:9090]
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    admin: Option<String>,
+    /// Find address and credential in this configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A file with the admin credential
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+}
+
+/// `portcullis revoke`
+#[derive(Args, Debug)]
+pub struct RevokeArguments {
+    #[command(flatten)]
+    gateway: Gateway,
+    /// What to revoke
+    #[command(flatten)]
+    what: What,
+    /// The issuer: its configured name, or its `iss` (not needed with --token)
+    #[arg(long, required_unless_present = "token")]
+    issuer: Option<String>,
+    /// With --subject: only tokens issued at or before this moment (Unix seconds or RFC 3339)
+    #[arg(long, value_name = "TIME", requires = "subject")]
+    issued_before: Option<String>,
+    /// When the revocation may be forgotten (Unix seconds or RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    /// Why, for those who come later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// One token, by its `jti`
+    #[arg(long)]
+    jti: Option<String>,
+    /// All tokens of a subject
+    #[arg(long)]
+    subject: Option<String>,
+    /// All tokens of a session (`sid`)
+    #[arg(long)]
+    session: Option<String>,
+    /// All tokens of a client
+    #[arg(long)]
+    client: Option<String>,
+    /// Everything signed by a key: its kid or RFC 7638 thumbprint
+    #[arg(long)]
+    key: Option<String>,
+    /// The token itself; `-` reads it from standard input, where others on this machine cannot see it
+    #[arg(long)]
+    token: Option<String>,
+}
+
+/// `portcullis restore`
+#[derive(Args, Debug)]
+pub struct RestoreArguments {
+    #[command(flatten)]
+    gateway: Gateway,
+    /// The revocation's id
+    id: String,
+}
+
+/// `portcullis revocations`
+#[derive(Args, Debug)]
+pub struct RevocationsArguments {
+    #[command(flatten)]
+    gateway: Gateway,
+    /// Only of this kind: jti, subject, session, client, key or token
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only of this issuer
+    #[arg(long)]
+    issuer: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// `portcullis healthcheck`
+#[derive(Args, Debug)]
+pub struct HealthcheckArguments {
+    #[command(flatten)]
+    gateway: Gateway,
+    /// Ask whether it is ready, not only whether it lives
+    #[arg(long)]
+    ready: bool,
+}
+
+/// Takes something back. Exit code 0, or 1 if the gateway did not.
+pub async fn revoke(
+    arguments: RevokeArguments,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let outcome = async {
+        let target = arguments.gateway.find()?;
+        let body = body_of(&arguments)?;
+        let answer = target
+            .ask(Method::POST, "/api/revocations", &[], Some(body))
+            .await?;
+        let revocation = json_of(answer).await?;
+        Ok(format!("revoked: {}", line_of(&revocation)))
+    };
+    print(outcome.await, out, errors)
+}
+
+/// Takes a revocation back. Exit code 0, or 1 if there is none of that id.
+pub async fn restore(
+    arguments: RestoreArguments,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let outcome = async {
+        let target = arguments.gateway.find()?;
+        let is_id = arguments
+            .id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !is_id || arguments.id.is_empty() {
+            return Err(format!("{:?} is no id of a revocation", arguments.id));
+        }
+        let path = format!("/api/revocations/{}", arguments.id);
+        target.ask(Method::DELETE, &path, &[], None).await?;
+        Ok(format!("restored: {}", arguments.id))
+    };
+    print(outcome.await, out, errors)
+}
+
+/// Lists what is revoked, page by page. Exit code 0, or 1 if the gateway cannot be asked.
+pub async fn revocations(
+    arguments: RevocationsArguments,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = match page(&arguments, cursor.as_deref()).await {
+            Ok(page) => page,
+            Err(fault) => return print(Err(fault), out, errors),
+        };
+        for revocation in page
+            .get("revocations")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            if arguments.json {
+                writeln!(out, "{revocation}")?;
+            } else {
+                writeln!(out, "{}", line_of(revocation))?;
+            }
+        }
+        cursor = match page.get("cursor") {
+            Some(Value::String(next)) => Some(next.clone()),
+            Some(Value::Number(next)) => Some(next.to_string()),
+            _ => return Ok(ExitCode::SUCCESS),
+        };
+    }
+}
+
+async fn page(arguments: &RevocationsArguments, cursor: Option<&str>) -> Result<Value, String> {
+    let target = arguments.gateway.find()?;
+    let query = [
+        ("kind", arguments.kind.as_deref()),
+        ("issuer", arguments.issuer.as_deref()),
+        ("limit", Some("1000")),
+        ("cursor", cursor),
+    ];
+    let query: Vec<_> = query
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    json_of(
+        target
+            .ask(Method::GET, "/api/revocations", &query, None)
+            .await?,
+    )
+    .await
+}
+
+/// Asks `/healthz` or `/readyz`. Exit code 0, or 1.
+pub async fn healthcheck(
+    arguments: HealthcheckArguments,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    let path = if arguments.ready {
+        "/readyz"
+    } else {
+        "/healthz"
+    };
+    let outcome = async {
+        let target = arguments.gateway.find()?;
+        target.ask(Method::GET, path, &[], None).await?;
+        Ok("ok".to_owned())
+    };
+    print(outcome.await, out, errors)
+}
+
+fn print(
+    outcome: Result<String, String>,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
+    match outcome {
+        Ok(text) => {
+            writeln!(out, "{text}")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(fault) => {
+            writeln!(errors, "portcullis: {fault}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn body_of(arguments: &RevokeArguments) -> Result<Value, String> {
+    let what = &arguments.what;
+    let token = match what.token.as_deref() {
+        Some("-") => Some(read_token()?),
+        token => token.map(str::to_owned),
+    };
+    let members = [
+        ("jti", what.jti.clone()),
+        ("subject", what.subject.clone()),
+        ("session", what.session.clone()),
+        ("client", what.client.clone()),
+        ("key", what.key.clone()),
+        ("token", token),
+        ("issuer", arguments.issuer.clone()),
+        ("reason", arguments.reason.clone()),
+    ];
+    let mut body: Map<String, Value> = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
+        .collect();
+    let times = [
+        ("issued_before", &arguments.issued_before),
+        ("expires_at", &arguments.expires_at),
+    ];
+    for (name, value) in times {
+        if let Some(value) = value {
+            let moment = value
+                .parse::<i64>()
+                .map_or_else(|_| json!(value), |seconds| json!(seconds));
+            body.insert(name.to_owned(), moment);
+        }
+    }
+    Ok(Value::Object(body))
+}
+
+fn read_token() -> Result<String, String> {
+    let mut token = String::new();
+    io::stdin()
+        .take(MAX_INPUT)
+        .read_to_string(&mut token)
+        .map_err(|error| format!("standard input cannot be read: {error}"))?;
+    Ok(token.trim().to_owned())
+}
+
+/// One revocation as people read it.
+fn line_of(revocation: &Value) -> String {
+    let text = |name: &str| match revocation.get(name) {
+        Some(Value::String(text)) => text.chars().flat_map(char::escape_debug).collect(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let expires = revocation
+        .get("expires_at")
+        .and_then(Value::as_i64)
+        .map_or_else(
+            || "until restored".to_owned(),
+            |seconds| format!("until {}", UnixTime::from_seconds(seconds).to_rfc3339()),
+        );
+    let value = ["jti", "subject", "session", "client", "key", "token_id"]
+        .iter()
+        .map(|name| text(name));
+    let value = value
+        .into_iter()
+        .find(|value| !value.is_empty())
+        .unwrap_or_default();
+    let line = format!(
+        "{}  {:<8} {:<12} {expires}  {value}  {}",
+        text("id"),
+        text("kind"),
+        text("issuer"),
+        text("reason")
+    );
+    line.trim_end().to_owned()
+}
+
+/// A gateway, and what it asks of operators.
+struct Target {
+    url: String,
+    credential: Option<Secret>,
+}
+
+impl Gateway {
+    fn find(&self) -> Result<Target, String> {
+        let (url, mut credential) = match (&self.admin, &self.config) {
+            (Some(url), _) => (url.trim_end_matches('/').to_owned(), None),
+            (None, None) => (DEFAULT_ADMIN.to_owned(), None),
+            (None, Some(file)) => {
+                let loaded = config::load(file).map_err(|faults| faults.to_string())?;
+                admin_address(&loaded.config)
+            }
+        };
+        if let Some(path) = &self.admin_token_file {
+            let content =
+                std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            credential = Some(Secret::from_file_content(content));
+        }
+        Ok(Target { url, credential })
+    }
+}
+
+/// Where the admin listener of a configuration is reached from this machine, and its credential.
+pub(super) fn admin_address(config: &Config) -> (String, Option<Secret>) {
+    let mut address = config.admin.listen;
+    if address.ip().is_unspecified() {
+        let loopback: std::net::IpAddr = match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    (format!("http://{address}"), config.admin.token.clone())
+}
+
+impl Target {
+    /// Asks, and turns every answer but success into words.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<Response, String> {
+        let absent = |error: reqwest::Error| {
+            let why = if error.is_timeout() {
+                "it does not answer"
+            } else {
+                "is it running?"
+            };
+            format!("no gateway can be asked at {} ({why})", self.url)
+        };
+        let mut url = Url::parse(&format!("{}{path}", self.url))
+            .map_err(|_| format!("{} is no URL", self.url))?;
+        for (name, value) in query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(absent)?;
+        let mut request = client.request(method, url);
+        if let Some(credential) = &self.credential {
+            request = request.bearer_auth(String::from_utf8_lossy(credential.expose()));
+        }
+        if let Some(body) = body {
+            let json = reqwest::header::HeaderValue::from_static("application/json");
+            request = request
+                .header(reqwest::header::CONTENT_TYPE, json)
+                .body(body.to_string());
+        }
+        let answer = request.send().await.map_err(absent)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status().as_u16();
+        let problem = json_of(answer).await.unwrap_or_default();
+        let text = |name: &str| problem.get(name).and_then(Value::as_str).map(str::to_owned);
+        let detail = text("detail")
+            .or_else(|| text("status"))
+            .unwrap_or_else(|| "no more was said".to_owned());
+        Err(format!("the gateway answered {status}: {detail}"))
+    }
+}
+
+async fn json_of(answer: Response) -> Result<Value, String> {
+    let unreadable = "the gateway's answer cannot be read";
+    let body = answer.bytes().await.map_err(|_| unreadable.to_owned())?;
+    serde_json::from_slice(&body).map_err(|_| unreadable.to_owned())
+}

@@ -45,7 +45,11 @@ pub struct ExplainArguments {
 }
 
 /// Runs the command. Exit codes: 0 admitted, 1 rejected, 2 wrong usage or configuration, 3 cannot be decided.
-pub async fn run(arguments: ExplainArguments, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<ExitCode> {
+pub async fn run(
+    arguments: ExplainArguments,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
     let config = match config::load(&arguments.config) {
         Ok(loaded) => loaded.config,
         Err(faults) => {
@@ -109,8 +113,12 @@ fn bare_token(pasted: &str) -> &str {
 
 /// The head that a client would send for that URL. A bare path is one of no particular host.
 fn request_head(method: &str, url: &str) -> Result<Parts, String> {
-    let uri: http::Uri = url.parse().map_err(|_| format!("--url {url:?} is no URL"))?;
-    let host = uri.authority().map_or("localhost", |authority| authority.as_str());
+    let uri: http::Uri = url
+        .parse()
+        .map_err(|_| format!("--url {url:?} is no URL"))?;
+    let host = uri
+        .authority()
+        .map_or("localhost", |authority| authority.as_str());
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     http::Request::builder()
         .method(method)
@@ -122,7 +130,11 @@ fn request_head(method: &str, url: &str) -> Result<Parts, String> {
 }
 
 /// Asks a gate built from the configuration, with keys fetched now.
-async fn examine(config: &Config, token: &str, request: Option<&Parts>) -> (Explanation, Vec<String>) {
+async fn examine(
+    config: &Config,
+    token: &str,
+    request: Option<&Parts>,
+) -> (Explanation, Vec<String>) {
     let clock = Clock::system();
     let (mut refreshers, keys): (Vec<_>, Vec<_>) = config
         .issuers
@@ -156,8 +168,13 @@ async fn examine(config: &Config, token: &str, request: Option<&Parts>) -> (Expl
 /// Whether the token was revoked, as the running gateway says.
 async fn ask_gateway(config: &Config, token: &str) -> Result<Verdict, String> {
     let (url, credential) = super::admin_client::admin_address(config);
-    let unknown = |_| format!("only a running gateway knows what was revoked, and none answers at {url}");
-    let client = reqwest::Client::builder().no_proxy().timeout(ASK_TIMEOUT).build().map_err(unknown)?;
+    let unknown =
+        |_| format!("only a running gateway knows what was revoked, and none answers at {url}");
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(ASK_TIMEOUT)
+        .build()
+        .map_err(unknown)?;
     let mut request = client
         .post(format!("{url}/api/explain"))
         .header(http::header::CONTENT_TYPE, "application/json")
@@ -166,18 +183,29 @@ async fn ask_gateway(config: &Config, token: &str) -> Result<Verdict, String> {
         request = request.bearer_auth(String::from_utf8_lossy(credential.expose()));
     }
     let answer = request.send().await.map_err(unknown)?;
-    let body = answer.error_for_status().map_err(unknown)?.bytes().await.map_err(unknown)?;
-    verdict_of(&body).ok_or_else(|| "the running gateway cannot tell whether the token was revoked".to_owned())
+    let body = answer
+        .error_for_status()
+        .map_err(unknown)?
+        .bytes()
+        .await
+        .map_err(unknown)?;
+    verdict_of(&body)
+        .ok_or_else(|| "the running gateway cannot tell whether the token was revoked".to_owned())
 }
 
 fn verdict_of(body: &[u8]) -> Option<Verdict> {
     let explanation: Value = serde_json::from_slice(body).ok()?;
     let result = |reason: Rejection| {
         let checks = explanation.get("checks")?.as_array()?;
-        let check = checks.iter().find(|check| check.get("reason").and_then(Value::as_str) == Some(reason.code()))?;
+        let check = checks
+            .iter()
+            .find(|check| check.get("reason").and_then(Value::as_str) == Some(reason.code()))?;
         check.get("result")?.as_str()
     };
-    match (result(Rejection::RevocationsStale)?, result(Rejection::TokenRevoked)?) {
+    match (
+        result(Rejection::RevocationsStale)?,
+        result(Rejection::TokenRevoked)?,
+    ) {
         ("fail", _) => Some(Verdict::Stale),
         (_, "fail") => Some(Verdict::Revoked),
         (_, "pass") => Some(Verdict::Clear),
@@ -208,7 +236,12 @@ impl Style {
     }
 }
 
-fn print_text(explanation: &Explanation, notes: &[String], style: &Style, out: &mut dyn Write) -> io::Result<()> {
+fn print_text(
+    explanation: &Explanation,
+    notes: &[String],
+    style: &Style,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let name = explanation.token_id.as_deref().unwrap_or("(not a JWT)");
     let issuer = explanation.issuer.as_deref().unwrap_or("(not configured)");
     let route = explanation.route.as_deref().unwrap_or("(none chosen)");
@@ -223,8 +256,17 @@ fn print_text(explanation: &Explanation, notes: &[String], style: &Style, out: &
     match (explanation.outcome, explanation.reason, explanation.status) {
         (Outcome::Admitted, _, _) => writeln!(out, "{}", style.paint("1;32", "admitted")),
         (outcome, Some(reason), Some(status)) => {
-            let word = if outcome == Outcome::Undecided { "cannot be decided" } else { "rejected" };
-            writeln!(out, "{}: {}", style.paint("1;31", &format!("{word} ({status} {reason})")), reason.detail())
+            let word = if outcome == Outcome::Undecided {
+                "cannot be decided"
+            } else {
+                "rejected"
+            };
+            writeln!(
+                out,
+                "{}: {}",
+                style.paint("1;31", &format!("{word} ({status} {reason})")),
+                reason.detail()
+            )
         }
         _ => Ok(()),
     }
@@ -237,7 +279,12 @@ fn print_check(check: &Check, style: &Style, out: &mut dyn Write) -> io::Result<
         CheckResult::Skipped => ("-   ", "2"),
     };
     let reason = check.reason.code();
-    writeln!(out, "{} {reason:<24} {}", style.paint(colour, mark), check.found)?;
+    writeln!(
+        out,
+        "{} {reason:<24} {}",
+        style.paint(colour, mark),
+        check.found
+    )?;
     if check.result == CheckResult::Fail {
         writeln!(out, "{:29} wanted: {}", "", check.wanted)?;
         if let Some(advice) = check.advice {
@@ -253,7 +300,13 @@ mod tests {
 
     #[test]
     fn a_pasted_header_is_stripped_to_its_token() {
-        for pasted in ["a.b.c", " a.b.c\n", "Bearer a.b.c", "bearer  a.b.c", "Authorization: Bearer a.b.c\n"] {
+        for pasted in [
+            "a.b.c",
+            " a.b.c\n",
+            "Bearer a.b.c",
+            "bearer  a.b.c",
+            "Authorization: Bearer a.b.c\n",
+        ] {
             assert_eq!(bare_token(pasted), "a.b.c", "{pasted:?}");
         }
     }

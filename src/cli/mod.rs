@@ -20,7 +20,12 @@ use crate::config;
 
 /// A reverse-proxy authentication gateway: checks every bearer token, and says exactly what is wrong with the bad ones.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version, arg_required_else_help = true, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "portcullis",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Arguments {
     /// Run the gateway with this configuration (the same as `serve --config FILE`)
     #[arg(long, value_name = "FILE")]
@@ -79,13 +84,18 @@ pub async fn run(arguments: Arguments) -> ExitCode {
 
 /// A closed pipe is no fault: the reader has seen enough.
 fn report(error: &io::Error, errors: &mut dyn Write) -> ExitCode {
-    if error.kind() != io::ErrorKind::BrokenPipe && writeln!(errors, "portcullis: {error}").is_err() {
+    if error.kind() != io::ErrorKind::BrokenPipe && writeln!(errors, "portcullis: {error}").is_err()
+    {
         return ExitCode::FAILURE;
     }
     ExitCode::FAILURE
 }
 
-async fn dispatch(command: Command, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<ExitCode> {
+async fn dispatch(
+    command: Command,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+) -> io::Result<ExitCode> {
     match command {
         Command::Serve { config } => serve(config, errors).await,
         Command::Check { file, strict } => Ok(check::check(&file, strict, out, errors)),

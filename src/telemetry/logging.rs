@@ -229,7 +229,10 @@ mod tests {
             tracing::debug!("below the level");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.contains(|c: char| c != '\n' && is_harmful(c)), "{text}");
+        assert!(
+            !text.contains(|c: char| c != '\n' && is_harmful(c)),
+            "{text}"
+        );
         let object: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["message"], "request");
         assert_eq!(object["level"], "INFO");
@@ -244,7 +247,10 @@ mod tests {
             tracing::info!(path = EVIL, client = %EVIL, "mes\nsage");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.contains(|c: char| c != '\n' && is_harmful(c)), "{text}");
+        assert!(
+            !text.contains(|c: char| c != '\n' && is_harmful(c)),
+            "{text}"
+        );
         assert!(text.contains('é'), "{text}");
     }
 
@@ -261,6 +267,9 @@ mod tests {
             (&writer).write_all(b"line\n").unwrap();
         }
         let text = metrics.render(&super::super::PulledValues::default());
-        assert!(text.contains("portcullis_log_records_dropped_total 2\n"), "{text}");
+        assert!(
+            text.contains("portcullis_log_records_dropped_total 2\n"),
+            "{text}"
+        );
     }
 }

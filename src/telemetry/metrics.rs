@@ -262,13 +262,7 @@ impl Families {
         self.register(Gauge::with_opts(options(name, help)))
     }
 
-    fn histograms(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> HistogramVec {
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
         self.register(HistogramVec::new(options, labels))
     }

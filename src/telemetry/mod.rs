@@ -10,6 +10,6 @@ mod metrics;
 pub use access_log::{AccessLog, AccessLogGuard, AccessRecord};
 pub use logging::{LogGuard, start_logging};
 pub use metrics::{
-    ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues, ServerValues,
-    UpstreamErrorKind,
+    ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues,
+    ServerValues, UpstreamErrorKind,
 };

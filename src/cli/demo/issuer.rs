@@ -30,7 +30,9 @@ impl DemoIssuer {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let failed = |_| std::io::Error::other("the demo's signing key could not be made");
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).map_err(failed)?;
+        let document =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .map_err(failed)?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref())
             .map_err(|_| std::io::Error::other("the demo's signing key could not be read"))?;
         let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/jwks") }).to_string();
@@ -53,7 +55,9 @@ impl DemoIssuer {
 
 /// RFC 7518 §6.2.1, from an uncompressed point.
 fn public_key(point: &[u8]) -> Value {
-    let coordinate = |range: std::ops::Range<usize>| BASE64URL_NOPAD.encode(point.get(range).unwrap_or_default());
+    let coordinate = |range: std::ops::Range<usize>| {
+        BASE64URL_NOPAD.encode(point.get(range).unwrap_or_default())
+    };
     json!({ "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": KEY_ID,
         "x": coordinate(1..33), "y": coordinate(33..65) })
 }
@@ -69,16 +73,24 @@ async fn serve(listener: TcpListener, discovery: String, jwks: String) {
             };
             async move { Ok::<_, Infallible>(document(body)) }
         });
-        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        tokio::spawn(
+            hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer),
+        );
     }
 }
 
 fn document(body: Option<String>) -> Response<Full<bytes::Bytes>> {
-    let status = if body.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    let status = if body.is_some() {
+        StatusCode::OK
+    } else {
+        StatusCode::NOT_FOUND
+    };
     let mut response = Response::new(Full::from(body.unwrap_or_default()));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     response
 }

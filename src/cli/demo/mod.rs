@@ -33,7 +33,8 @@ pub async fn run(out: &mut dyn Write) -> io::Result<ExitCode> {
     let issuer = DemoIssuer::start().await?;
     let api = upstream::start().await?;
     let text = configuration(&issuer.url, api);
-    let loaded = config::load_text(&text, Path::new("demo.toml")).map_err(|faults| io::Error::other(faults.to_string()))?;
+    let loaded = config::load_text(&text, Path::new("demo.toml"))
+        .map_err(|faults| io::Error::other(faults.to_string()))?;
     let mut settings = loaded.config;
     // What the demo keeps, it keeps in memory: no file is left behind.
     settings.server.listen = vec![free_port()];
@@ -97,15 +98,46 @@ fn scenes(issuer: &DemoIssuer) -> Result<Vec<Scene>, jsonwebtoken::errors::Error
     let sign = |name: &str, changes: Value| issuer.sign(&claims(name, changes));
     let valid = sign("valid", json!({}))?;
     let tampered = tampered(&valid, &claims("valid", json!({ "sub": "mallory" })));
-    let scene = |title, outcome, token| Scene { title, outcome, token };
+    let scene = |title, outcome, token| Scene {
+        title,
+        outcome,
+        token,
+    };
     Ok(vec![
-        scene("a valid token", "200, and the API sees who calls", Some(valid)),
+        scene(
+            "a valid token",
+            "200, and the API sees who calls",
+            Some(valid),
+        ),
         scene("no token", "401 token_missing", None),
-        scene("an expired token", "401 token_expired", Some(sign("expired", json!({ "iat": now - 7200, "exp": now - 3600 }))?)),
-        scene("a tampered token (alice became mallory)", "401 signature_invalid", Some(tampered)),
-        scene("a token for another API", "401 audience_mismatch", Some(sign("audience", json!({ "aud": "another-api" }))?)),
-        scene("a token that may read a profile, but no orders", "403 scope_insufficient", Some(sign("scope", json!({ "scope": "profile" }))?)),
-        scene("a revoked token", "401 token_revoked", Some(sign("revoked", json!({}))?)),
+        scene(
+            "an expired token",
+            "401 token_expired",
+            Some(sign(
+                "expired",
+                json!({ "iat": now - 7200, "exp": now - 3600 }),
+            )?),
+        ),
+        scene(
+            "a tampered token (alice became mallory)",
+            "401 signature_invalid",
+            Some(tampered),
+        ),
+        scene(
+            "a token for another API",
+            "401 audience_mismatch",
+            Some(sign("audience", json!({ "aud": "another-api" }))?),
+        ),
+        scene(
+            "a token that may read a profile, but no orders",
+            "403 scope_insufficient",
+            Some(sign("scope", json!({ "scope": "profile" }))?),
+        ),
+        scene(
+            "a revoked token",
+            "401 token_revoked",
+            Some(sign("revoked", json!({}))?),
+        ),
     ])
 }
 
@@ -123,7 +155,10 @@ async fn revoke(app: &App, scenes: &[Scene]) -> io::Result<()> {
     let Some(token) = scenes.last().and_then(|scene| scene.token.as_deref()) else {
         return Ok(());
     };
-    let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .map_err(io::Error::other)?;
     let answer = client
         .post(format!("http://{}/api/revocations", app.admin_address()))
         .header(http::header::CONTENT_TYPE, "application/json")
@@ -140,18 +175,30 @@ fn print(app: &App, issuer: &DemoIssuer, scenes: &[Scene], out: &mut dyn Write) 
         return Ok(());
     };
     let admin = app.admin_address();
-    writeln!(out, "Portcullis stands at http://{gateway} in front of a demo API.")?;
+    writeln!(
+        out,
+        "Portcullis stands at http://{gateway} in front of a demo API."
+    )?;
     writeln!(out, "Issuer {}   admin http://{admin}\n", issuer.url)?;
     writeln!(out, "Copy these lines into another terminal:\n")?;
     for scene in scenes {
         writeln!(out, "# {} -> {}", scene.title, scene.outcome)?;
         match &scene.token {
-            Some(token) => writeln!(out, "curl -i http://{gateway}/orders/1 -H 'Authorization: Bearer {token}'\n")?,
+            Some(token) => writeln!(
+                out,
+                "curl -i http://{gateway}/orders/1 -H 'Authorization: Bearer {token}'\n"
+            )?,
             None => writeln!(out, "curl -i http://{gateway}/orders/1\n")?,
         }
     }
-    writeln!(out, "# what was refused, and why -> one count for each refusal above")?;
-    writeln!(out, "curl -s http://{admin}/metrics | grep rejections_total\n")?;
+    writeln!(
+        out,
+        "# what was refused, and why -> one count for each refusal above"
+    )?;
+    writeln!(
+        out,
+        "curl -s http://{admin}/metrics | grep rejections_total\n"
+    )?;
     writeln!(out, "Ctrl-C ends the demo. Nothing was written to disk.")?;
     out.flush()
 }

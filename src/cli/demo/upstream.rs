@@ -19,7 +19,10 @@ pub(super) async fn start() -> std::io::Result<SocketAddr> {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let answer = service_fn(|request| async move { Ok::<_, Infallible>(answer(&request)) });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), answer),
+            );
         }
     });
     Ok(address)
@@ -33,9 +36,10 @@ fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         "caller": identity_headers(request.headers()),
     });
     let mut response = Response::new(Full::from(format!("{body:#}\n")));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -43,6 +47,11 @@ fn identity_headers(headers: &HeaderMap) -> Map<String, Value> {
     headers
         .iter()
         .filter(|(name, _)| name.as_str().starts_with("x-auth-"))
-        .map(|(name, value)| (name.to_string(), Value::from(String::from_utf8_lossy(value.as_bytes()))))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                Value::from(String::from_utf8_lossy(value.as_bytes())),
+            )
+        })
         .collect()
 }

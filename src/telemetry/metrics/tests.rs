@@ -103,7 +103,11 @@ fn requests_are_counted_under_names_and_nothing_else() {
     configured.request(None, 404, took);
     configured.request(None, 65535, took);
     configured.rejection(None, IssuerLabel::None, Rejection::RouteUnknown);
-    configured.rejection(Some(orders), IssuerLabel::Unknown, Rejection::UpstreamTimeout);
+    configured.rejection(
+        Some(orders),
+        IssuerLabel::Unknown,
+        Rejection::UpstreamTimeout,
+    );
     configured.rejection(
         Some(orders),
         IssuerLabel::Known(IssuerId(9)),
