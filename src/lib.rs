@@ -10,7 +10,7 @@ pub mod cli;
 
 pub mod app;
 
-//ADMIN
+pub mod admin;
 pub mod proxy;
 
 pub mod gate;

@@ -17,7 +17,7 @@ use crate::gate::Gate;
 use crate::keys::{IssuerKeys, Refresher};
 use crate::proxy::Snapshot;
 use crate::revocation::RevocationSet;
-use crate::telemetry::Metrics;
+use crate::telemetry::{ConfiguredMetrics, Metrics};
 use crate::time::Clock;
 
 /// How often a reload looks whether new keys have come.
@@ -32,7 +32,6 @@ pub(super) struct State {
     pub(super) metrics: Arc<Metrics>,
     pub(super) revocations: Arc<RevocationSet>,
     pub(super) clock: Clock,
-    pub(super) started: Instant,
     pub(super) draining: AtomicBool,
     /// Where keys survive a restart; `None` keeps nothing on disk.
     state_dir: Option<PathBuf>,
@@ -41,7 +40,8 @@ pub(super) struct State {
 /// One configuration in force.
 #[derive(Debug)]
 pub(super) struct Current {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
+    pub(super) metrics: Arc<ConfiguredMetrics>,
     /// In the order of the configuration.
     pub(super) issuers: Vec<RunningIssuer>,
     pub(super) gate: Arc<Gate>,
@@ -75,18 +75,20 @@ impl State {
             keys_of(&issuers),
             Arc::clone(&revocations),
         ));
-        let snapshot = Snapshot::new(&config, Arc::clone(&gate), metrics.configure(&config));
+        let configured = Arc::new(metrics.configure(&config));
+        let snapshot = Snapshot::new(&config, Arc::clone(&gate), Arc::clone(&configured));
+        let current = Current {
+            config: Arc::new(config),
+            metrics: configured,
+            issuers,
+            gate,
+        };
         Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-            current: ArcSwap::from_pointee(Current {
-                config,
-                issuers,
-                gate,
-            }),
+            current: ArcSwap::from_pointee(current),
             metrics,
             revocations,
             clock,
-            started: Instant::now(),
             draining: AtomicBool::new(false),
             state_dir,
         }
@@ -106,7 +108,8 @@ impl State {
         self.await_keys(&config, &issuers).await;
         let gate = Gate::new(&config, keys_of(&issuers), Arc::clone(&self.revocations));
         let gate = Arc::new(gate.keeping_tokens_of(&before.gate, &before.config, &config));
-        let snapshot = Snapshot::new(&config, Arc::clone(&gate), self.metrics.configure(&config));
+        let configured = Arc::new(self.metrics.configure(&config));
+        let snapshot = Snapshot::new(&config, Arc::clone(&gate), Arc::clone(&configured));
         let is_kept =
             |old: &RunningIssuer| issuers.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys));
         let gone: Vec<_> = before
@@ -117,7 +120,8 @@ impl State {
             .collect();
         self.snapshot.store(Arc::new(snapshot));
         self.current.store(Arc::new(Current {
-            config,
+            config: Arc::new(config),
+            metrics: configured,
             issuers,
             gate,
         }));

@@ -60,7 +60,7 @@ impl Listeners {
     }
 
     /// To be called on the runtime that accepts.
-    pub(super) fn into_async(self) -> io::Result<Vec<TcpListener>> {
+    pub fn into_async(self) -> io::Result<Vec<TcpListener>> {
         self.sockets
             .into_iter()
             .map(TcpListener::from_std)

@@ -19,7 +19,7 @@ use super::response::Answers;
 #[derive(Debug)]
 pub struct Snapshot {
     pub(super) gate: Arc<Gate>,
-    pub(super) metrics: ConfiguredMetrics,
+    pub(super) metrics: Arc<ConfiguredMetrics>,
     pub(super) limits: Limits,
     /// `log.access`
     pub(super) logs_access: bool,
@@ -48,7 +48,7 @@ pub(super) struct ForwardingRule {
 
 impl Snapshot {
     /// Prepares `config` for requests.
-    pub fn new(config: &Config, gate: Arc<Gate>, metrics: ConfiguredMetrics) -> Self {
+    pub fn new(config: &Config, gate: Arc<Gate>, metrics: Arc<ConfiguredMetrics>) -> Self {
         Self {
             gate,
             metrics,
