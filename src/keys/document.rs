@@ -2,8 +2,8 @@
 //!
 //! Owns which answers are key sets and which keys of one are used. Knows nothing of where a document came from.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -31,6 +31,19 @@ impl SkipCounts {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count += keys;
         }
+    }
+}
+
+/// Names the reasons that occur, each with its count.
+impl fmt::Display for SkipCounts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} skipped", self.total())?;
+        for reason in SkipReason::ALL {
+            if self.of(*reason) > 0 {
+                write!(formatter, ", {} {}", self.of(*reason), reason.name())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -68,15 +81,7 @@ impl KeyTable {
         let beyond = keys.len().saturating_sub(max_keys);
         table.skipped.add(SkipReason::Limit, beyond);
         if table.keys.is_empty() {
-            let found = format!(
-                "the key set holds no usable key ({} skipped{})",
-                table.skipped.total(),
-                SkipReason::ALL
-                    .iter()
-                    .filter(|reason| table.skipped.of(**reason) > 0)
-                    .map(|reason| format!(", {} {}", table.skipped.of(*reason), reason.name()))
-                    .collect::<String>()
-            );
+            let found = format!("the key set holds no usable key: {}", table.skipped);
             return Err(FetchError::new(RefreshResult::NoKeys, found));
         }
         Ok(table)

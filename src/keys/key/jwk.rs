@@ -42,11 +42,11 @@ struct PublicPart {
 /// Prepares one member of `keys`.
 pub(super) fn prepare(jwk: &Value) -> Result<VerificationKey, SkipReason> {
     let members = jwk.as_object().ok_or(SkipReason::Malformed)?;
-    let kind = text(members, "kty")?.ok_or(SkipReason::Malformed)?;
-    if kind == "oct" || is_present(members, "k") {
+    let family = text(members, "kty")?.ok_or(SkipReason::Malformed)?;
+    if family == "oct" || is_present(members, "k") {
         return Err(SkipReason::Symmetric);
     }
-    if !matches!(kind, "RSA" | "EC" | "OKP") {
+    if !matches!(family, "RSA" | "EC" | "OKP") {
         return Err(SkipReason::UnknownKind);
     }
     if PRIVATE_MEMBERS.iter().any(|name| is_present(members, name)) {
@@ -61,7 +61,7 @@ pub(super) fn prepare(jwk: &Value) -> Result<VerificationKey, SkipReason> {
         AlgorithmParameters::RSA(parameters) => rsa(&parameters, members)?,
         AlgorithmParameters::EllipticCurve(parameters) => elliptic_curve(&parameters, members)?,
         AlgorithmParameters::OctetKeyPair(parameters) => edwards(&parameters, members)?,
-        _ => return Err(why_unread(kind, members)),
+        _ => return Err(why_unread(family, members)),
     };
     let digest = digest::digest(&digest::SHA256, part.canonical.as_bytes());
     Ok(VerificationKey {
@@ -72,13 +72,17 @@ pub(super) fn prepare(jwk: &Value) -> Result<VerificationKey, SkipReason> {
 }
 
 /// A known `kty` that was not read: either its curve is not known here, or a member is missing.
-fn why_unread(kind: &str, members: &Map<String, Value>) -> SkipReason {
-    match (kind, members.get("crv").and_then(Value::as_str)) {
-        ("EC", Some("P-256" | "P-384" | "P-521")) | ("OKP", Some("Ed25519")) => {
-            SkipReason::Malformed
-        }
-        ("EC" | "OKP", Some(_)) => SkipReason::UnknownKind,
-        _ => SkipReason::Malformed,
+fn why_unread(family: &str, members: &Map<String, Value>) -> SkipReason {
+    let curve = members.get("crv").and_then(Value::as_str);
+    let is_unknown_curve = match family {
+        "EC" => curve.is_some_and(|curve| !matches!(curve, "P-256" | "P-384" | "P-521")),
+        "OKP" => curve.is_some_and(|curve| curve != "Ed25519"),
+        _ => false,
+    };
+    if is_unknown_curve {
+        SkipReason::UnknownKind
+    } else {
+        SkipReason::Malformed
     }
 }
 

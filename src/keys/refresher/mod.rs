@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::KeyTable;
-use super::key::{SkipReason, VerificationKey};
+use super::key::VerificationKey;
 use super::last_good::{LastGood, Owner, Stored};
 use super::outcome::{FetchError, RefreshResult};
 use super::ring::{FetchMark, IssuerKeys, KeySet};
@@ -26,7 +26,6 @@ use pace::Pace;
 pub struct Refresher {
     /// The issuer's name in the configuration.
     name: String,
-    owner: Owner,
     source: Source,
     keys: Arc<IssuerKeys>,
     max_keys: usize,
@@ -53,17 +52,16 @@ impl Refresher {
     pub fn new(issuer: &Issuer, state_dir: Option<&Path>, clock: Clock) -> (Self, Arc<IssuerKeys>) {
         let now = clock.now();
         let jwks = &issuer.jwks;
-        let keys = IssuerKeys::new(KeySet::default(), jwks.cooldown, jwks.wait, now);
+        let owner = Owner::new(issuer.issuer.as_str(), &source_text(issuer));
+        let keys = IssuerKeys::new(owner.clone(), jwks.cooldown, jwks.wait, now);
         let keys = Arc::new(keys);
         let source = Source::new(issuer);
-        let owner = Owner::new(issuer.issuer.as_str(), &source_text(issuer));
         let is_remote = matches!(source, Source::Url(_) | Source::Discovery(_));
         let mut refresher = Self {
             name: issuer.name.clone(),
             last_good: state_dir
                 .filter(|_| is_remote)
-                .map(|directory| LastGood::new(directory, &issuer.name, owner.clone())),
-            owner,
+                .map(|directory| LastGood::new(directory, &issuer.name, owner)),
             source,
             keys: Arc::clone(&keys),
             max_keys: jwks.max_keys,
@@ -80,10 +78,11 @@ impl Refresher {
 
     /// Takes over the keys of an earlier configuration, so that a reload begins where it was. Does nothing, and says
     /// so, unless issuer and source are the same and the earlier keys are newer than these.
-    pub fn inherit(&mut self, earlier: &Self) -> bool {
-        let set = earlier.keys.snapshot();
+    pub fn inherit(&self, earlier: &IssuerKeys) -> bool {
+        let set = earlier.snapshot();
         let is_newer = set.fetched_at > self.keys.snapshot().fetched_at;
-        let is_taken = self.owner == earlier.owner && is_newer;
+        let is_fetched = !matches!(self.source, Source::Secret);
+        let is_taken = is_fetched && is_newer && self.keys.owner() == earlier.owner();
         if is_taken && let Some(fetched_at) = set.fetched_at {
             self.keys.publish(KeySet {
                 table: Arc::clone(&set.table),
@@ -266,16 +265,11 @@ impl Refresher {
         if added.is_empty() && removed.is_empty() && before.skipped == after.skipped {
             return;
         }
-        let skipped: Vec<String> = SkipReason::ALL
-            .iter()
-            .filter(|reason| after.skipped.of(**reason) > 0)
-            .map(|reason| format!("{}={}", reason.name(), after.skipped.of(*reason)))
-            .collect();
         tracing::info!(
             issuer = self.name,
             keys = after.keys.len(),
             kids = after.by_kid.len(),
-            skipped = skipped.join(" "),
+            skipped = %after.skipped,
             added = added.join(" "),
             removed = removed.join(" "),
             "keys changed"

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// A provider may ask for more frequent refreshes than configured, but not for more than this.
-const SHORTEST_MAX_AGE: Duration = Duration::from_secs(60);
+const SHORTEST_MAX_AGE: Duration = Duration::from_mins(1);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// How often a file is looked at.
@@ -62,7 +62,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn due(pace: &Pace) -> Duration {
         let pause = pace.pause();

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 pub use set::KeySet;
 
 use super::document::SkipCounts;
+use super::last_good::Owner;
 use super::outcome::RefreshResult;
 use crate::time::UnixTime;
 
@@ -31,6 +32,7 @@ pub struct FetchMark(pub u64);
 
 /// The keys of one issuer.
 pub struct IssuerKeys {
+    owner: Owner,
     current: ArcSwap<KeySet>,
     /// How many fetches have begun.
     begun: AtomicU64,
@@ -85,14 +87,15 @@ pub struct KeysStatus {
 
 impl IssuerKeys {
     /// Keys that nobody has fetched yet.
-    pub(super) fn new(first: KeySet, cooldown: Duration, wait: Duration, now: UnixTime) -> Self {
+    pub(super) fn new(owner: Owner, cooldown: Duration, wait: Duration, now: UnixTime) -> Self {
         let idle = Progress {
             phase: Phase::Idle,
             completed: FetchMark(0),
             next_forced: None,
         };
         Self {
-            current: ArcSwap::from_pointee(first),
+            owner,
+            current: ArcSwap::default(),
             begun: AtomicU64::new(0),
             progress: watch::Sender::new(idle),
             cooldown,
@@ -111,6 +114,11 @@ impl IssuerKeys {
     /// Marks this moment among the fetches.
     pub fn mark(&self) -> FetchMark {
         FetchMark(self.begun.load(Ordering::SeqCst))
+    }
+
+    /// What the keys are for and where they come from.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
     }
 
     /// Asks for a forced refresh if the cooldown permits, and does not wait: a bad signature under a known key.

@@ -51,13 +51,12 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [first, second, third, _] = address.octets();
-    let is_special = match (first, second, third) {
-        // RFC 6890: this network; shared (RFC 6598), where some clouds keep metadata; protocol assignments; benchmarks.
-        (0, ..) | (100, 64..=127, _) | (192, 0, 0) | (198, 18 | 19, _) => true,
-        // Reserved, and broadcast.
-        (240..=255, ..) => true,
-        _ => false,
-    };
+    // RFC 6890: this network; shared (RFC 6598), where some clouds keep metadata; protocol assignments; benchmarks;
+    // reserved, with broadcast.
+    let is_special = matches!(
+        (first, second, third),
+        (0 | 240..=255, ..) | (100, 64..=127, _) | (192, 0, 0) | (198, 18 | 19, _)
+    );
     !(is_special
         || address.is_loopback()
         || address.is_private()
@@ -88,5 +87,44 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         }
         [0x2002, high, low, ..] => Some(from(high, low)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_internet_are_public() {
+        for public in [
+            "93.184.216.34",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+            "64:ff9b::101:101",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for private in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.0.1",
+            "169.254.169.254",
+            "100.100.100.200",
+            "192.0.0.192",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd00:ec2::254",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:a00:1::",
+            "2001:db8::1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
     }
 }

@@ -23,7 +23,7 @@ struct Metadata {
 
 /// An issuer whose metadata names its key set.
 #[derive(Debug)]
-pub(super) struct Discovery {
+pub(in crate::keys) struct Discovery {
     issuer: String,
     /// For the issuer's own host.
     provider: Provider,
