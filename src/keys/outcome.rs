@@ -47,7 +47,8 @@ refresh_results! {
     ForbiddenAddress "forbidden_address",
 }
 
-/// A fetch that gave no keys. The text holds nothing that the provider sent, and no query string.
+/// A fetch that gave no keys. The text holds no query string and nothing of the answer; of the provider's own words at
+/// most a name from its certificate, without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FetchError {
     pub(super) result: RefreshResult,

@@ -217,6 +217,9 @@ fn is_forbidden(error: &reqwest::Error) -> bool {
     false
 }
 
+/// How much of an error's text is kept: it may quote a name from the peer's certificate.
+const MAX_DETAIL_CHARS: usize = 400;
+
 /// The error and what lies below it, which is where a refused connection or a bad certificate is named.
 fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
@@ -226,5 +229,8 @@ fn causes(error: &reqwest::Error) -> String {
         text.push_str(&inner.to_string());
         cause = inner.source();
     }
-    text
+    text.chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(MAX_DETAIL_CHARS)
+        .collect()
 }
