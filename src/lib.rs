@@ -1,6 +1,8 @@
 //! Portcullis: a reverse-proxy authentication gateway.
 
+pub mod admin;
 pub mod algorithm;
+pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod identity;

@@ -1,9 +1,35 @@
-//! stub
-use crate::config::{Config, RouteId, UpstreamId};
-use crate::identity::{IssuerLabel, Via};
-use crate::rejection::Rejection;
+//! Every metric family of the contract, and the handles that requests count with.
+//!
+//! Owns the registry, which lives as long as the process, so that counters survive a reload. Label values
+//! come from the configuration and from closed enums. Must not know keys, revocations or the gate: what is
+//! only read at a scrape comes in as plain [`PulledValues`].
+
 use std::sync::Arc;
-use std::time::Duration;
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::config::Config;
+use crate::identity::Via;
+use crate::time::UnixTime;
+
+mod configured;
+mod pulled;
+
+pub use configured::ConfiguredMetrics;
+pub use pulled::{IssuerValues, PulledValues, ServerValues};
+
+/// Seconds: 0.5 ms to 30 s.
+const REQUEST_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+/// Seconds: 1 µs to 1 s.
+const ADMISSION_BUCKETS: &[f64] = &[
+    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5,
+    1.0,
+];
 
 /// Which listener a connection came in on: the `listener` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,68 +48,250 @@ pub enum UpstreamErrorKind {
     Protocol,
 }
 
+impl UpstreamErrorKind {
+    const COUNT: usize = 5;
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 /// Every metric family, and the registry; lives as long as the process.
 #[derive(Debug)]
-pub struct Metrics {}
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    rejections: IntCounterVec,
+    admissions: IntCounterVec,
+    would_reject: IntCounterVec,
+    request_duration: HistogramVec,
+    admission_duration: [Histogram; Via::ALL.len()],
+    upstream_duration: HistogramVec,
+    upstream_errors: IntCounterVec,
+    public_connections: IntGauge,
+    admin_connections: IntGauge,
+    log_records_dropped: IntCounter,
+    reload_successful: IntGauge,
+    reload_timestamp: Gauge,
+    pulled: pulled::PulledFamilies,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Self {
-        todo!()
+        let families = Families {
+            registry: Registry::new(),
+        };
+        families.process();
+        families.build_info();
+        let connections = families.gauges(
+            "connections",
+            "Open connections, by the listener they came in on.",
+            &["listener"],
+        );
+        let admission_duration = families.histograms(
+            "admission_duration_seconds",
+            "Time the gate took to admit a request, by how the admission came about.",
+            &["via"],
+            ADMISSION_BUCKETS,
+        );
+        Self {
+            requests: families.counters(
+                "requests_total",
+                "Requests answered, by route and status.",
+                &["route", "status"],
+            ),
+            rejections: families.counters(
+                "rejections_total",
+                "Requests not forwarded or not answered by the upstream, by reason.",
+                &["route", "issuer", "reason"],
+            ),
+            admissions: families.counters(
+                "admissions_total",
+                "Requests admitted, by how the admission came about.",
+                &["route", "issuer", "via"],
+            ),
+            would_reject: families.counters(
+                "would_reject_total",
+                "Requests on report_only routes that would have been refused, by reason.",
+                &["route", "issuer", "reason"],
+            ),
+            request_duration: families.histograms(
+                "request_duration_seconds",
+                "Time from a request's head to the end of its answer.",
+                &["route"],
+                REQUEST_BUCKETS,
+            ),
+            admission_duration: Via::ALL
+                .map(|via| admission_duration.with_label_values(&[via.name()])),
+            upstream_duration: families.histograms(
+                "upstream_duration_seconds",
+                "Time from sending a request to an upstream to the head of its answer.",
+                &["upstream"],
+                REQUEST_BUCKETS,
+            ),
+            upstream_errors: families.counters(
+                "upstream_errors_total",
+                "Exchanges with an upstream that failed, by kind; a retry counts again.",
+                &["upstream", "kind"],
+            ),
+            public_connections: connections.with_label_values(&["public"]),
+            admin_connections: connections.with_label_values(&["admin"]),
+            log_records_dropped: families.counter(
+                "log_records_dropped_total",
+                "Log records dropped because the writer did not keep up.",
+            ),
+            reload_successful: families.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration last read is the one in force (1) or was refused (0).",
+            ),
+            reload_timestamp: families.float_gauge(
+                "config_last_reload_timestamp_seconds",
+                "When the configuration was last read, taken or refused, in Unix seconds.",
+            ),
+            pulled: pulled::PulledFamilies::new(&families),
+            registry: families.registry,
+        }
     }
-    /// Prometheus text format.
-    pub fn render(&self) -> String {
-        todo!()
+
+    /// Prometheus text format; `pulled` are the values of this moment.
+    pub fn render(&self, pulled: &PulledValues) -> String {
+        let _whole = self.pulled.set(pulled);
+        let mut text = String::new();
+        match TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            Ok(()) => text,
+            Err(error) => {
+                tracing::error!(%error, "metrics could not be written");
+                String::new()
+            }
+        }
     }
+
     /// Counts a connection until the guard is dropped.
-    pub fn connection(&self, _listener: Listener) -> ConnectionGuard {
-        todo!()
+    pub fn connection(&self, listener: Listener) -> ConnectionGuard {
+        let open = match listener {
+            Listener::Public => &self.public_connections,
+            Listener::Admin => &self.admin_connections,
+        };
+        open.inc();
+        ConnectionGuard(open.clone())
     }
+
     /// Resolves the handles for the names of a configuration, so that requests look up no label.
-    pub fn configure(self: &Arc<Self>, _config: &Config) -> ConfiguredMetrics {
-        todo!()
+    pub fn configure(self: &Arc<Self>, config: &Config) -> ConfiguredMetrics {
+        ConfiguredMetrics::new(Arc::clone(self), config)
     }
+
     /// Counts a log record that did not fit.
     pub fn log_record_dropped(&self) {
-        todo!()
+        self.log_records_dropped.inc();
+    }
+
+    /// Says how reading the configuration ended, at start and at each reload.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "Unix seconds fit into the 53 bits of a double"
+    )]
+    pub fn config_read(&self, is_valid: bool, now: UnixTime) {
+        self.reload_successful.set(i64::from(is_valid));
+        self.reload_timestamp.set(now.as_seconds() as f64);
     }
 }
 
 /// One connection.
 #[derive(Debug)]
-pub struct ConnectionGuard {}
+pub struct ConnectionGuard(IntGauge);
 
-/// The handles of one configuration.
-#[derive(Debug)]
-pub struct ConfiguredMetrics {}
-
-impl ConfiguredMetrics {
-    pub fn request(&self, _route: Option<RouteId>, _status: u16, _duration: Duration) {
-        todo!()
-    }
-    pub fn rejection(&self, _route: Option<RouteId>, _issuer: IssuerLabel, _reason: Rejection) {
-        todo!()
-    }
-    pub fn admission(&self, _route: RouteId, _issuer: IssuerLabel, _via: Via, _took: Duration) {
-        todo!()
-    }
-    pub fn would_reject(&self, _route: RouteId, _issuer: IssuerLabel, _reason: Rejection) {
-        todo!()
-    }
-    pub fn upstream(&self, _upstream: UpstreamId, _took: Duration) {
-        todo!()
-    }
-    pub fn upstream_error(&self, _upstream: UpstreamId, _kind: UpstreamErrorKind) {
-        todo!()
-    }
-    /// Names as logs say them.
-    pub fn route_name(&self, _route: Option<RouteId>) -> Arc<str> {
-        todo!()
-    }
-    pub fn issuer_name(&self, _issuer: IssuerLabel) -> Arc<str> {
-        todo!()
-    }
-    pub fn upstream_name(&self, _upstream: UpstreamId) -> Arc<str> {
-        todo!()
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
+
+/// Makes families and registers them.
+struct Families {
+    registry: Registry,
+}
+
+impl Families {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        family: prometheus::Result<C>,
+    ) -> C {
+        #[expect(
+            clippy::expect_used,
+            reason = "names and labels are constants, registered once in a registry of our own; every test would fail"
+        )]
+        let family = family.expect("constant names and labels are valid");
+        #[expect(clippy::expect_used, reason = "as above")]
+        self.registry
+            .register(Box::new(family.clone()))
+            .expect("each name is registered once");
+        family
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(options(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::with_opts(options(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(options(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::with_opts(options(name, help)))
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> Gauge {
+        self.register(Gauge::with_opts(options(name, help)))
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> HistogramVec {
+        let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(options, labels))
+    }
+
+    fn process(&self) {
+        let collector = prometheus::process_collector::ProcessCollector::for_self();
+        if let Err(error) = self.registry.register(Box::new(collector)) {
+            tracing::warn!(%error, "there will be no process metrics");
+        }
+    }
+
+    fn build_info(&self) {
+        let labels = ["version", "commit"];
+        let info = self.gauges("build_info", "Always 1; the labels say what runs.", &labels);
+        let commit = option_env!("PORTCULLIS_COMMIT").unwrap_or("unknown");
+        info.with_label_values(&[env!("CARGO_PKG_VERSION"), commit])
+            .set(1);
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(format!("portcullis_{name}"), help)
+}
+
+#[cfg(test)]
+mod tests;

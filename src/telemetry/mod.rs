@@ -7,6 +7,9 @@ mod access_log;
 mod logging;
 mod metrics;
 
-pub use access_log::{AccessLog, AccessRecord};
+pub use access_log::{AccessLog, AccessLogGuard, AccessRecord};
 pub use logging::{LogGuard, start_logging};
-pub use metrics::{ConfiguredMetrics, ConnectionGuard, Listener, Metrics, UpstreamErrorKind};
+pub use metrics::{
+    ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues, ServerValues,
+    UpstreamErrorKind,
+};

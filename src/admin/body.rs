@@ -1,0 +1,106 @@
+//! Reads JSON bodies: capped, in time, as members in their order so that repeated ones are seen.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::answer::Problem;
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The members of a JSON object; each is taken once by whoever knows it, and none may be left.
+#[derive(Debug)]
+pub(super) struct Members(Vec<(String, Value)>);
+
+impl Members {
+    /// Takes the member of that name.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        let place = self.0.iter().position(|(member, _)| member == name)?;
+        Some(self.0.swap_remove(place).1)
+    }
+
+    /// Takes the member of that name, which must be a string and not empty.
+    pub(super) fn take_text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
+            Some(_) => Err(Problem::member(
+                name,
+                format!("{name} must be a string that is not empty."),
+            )),
+        }
+    }
+
+    /// Refuses what nobody took: unknown or repeated members.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::member(
+                name,
+                "There is no such member here, or it is given twice.",
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// Refuses a body that says it is something else: a form can be posted by any page, JSON cannot.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(content_type), None) = (types.next(), types.next()) else {
+        return Err(Problem::NotJson);
+    };
+    let essence = content_type
+        .to_str()
+        .ok()
+        .and_then(|content_type| content_type.split(';').next());
+    match essence {
+        Some(essence) if essence.trim().eq_ignore_ascii_case("application/json") => Ok(()),
+        _ => Err(Problem::NotJson),
+    }
+}
+
+/// Reads a JSON object.
+pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Members, Problem> {
+    check_content_type(headers)?;
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(Problem::BodyTooLarge);
+    }
+    let limited = Limited::new(body, MAX_BODY_BYTES);
+    let bytes = match timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Problem::BodyTooLarge),
+        Ok(Err(_)) | Err(_) => return Err(Problem::BodyIncomplete),
+    };
+    serde_json::from_slice(&bytes)
+        .map_err(|_| Problem::member("body", "The body must be one JSON object."))
+}
