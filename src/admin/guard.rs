@@ -180,7 +180,11 @@ mod tests {
             ("s3cret", false),
             ("", false),
         ] {
-            assert_eq!(is_right(credential.as_bytes(), Some(&secret)), right, "{credential}");
+            assert_eq!(
+                is_right(credential.as_bytes(), Some(&secret)),
+                right,
+                "{credential}"
+            );
         }
         let empty = Secret::from_file_content(Vec::new());
         assert!(!is_right(b"Bearer ", Some(&empty)));

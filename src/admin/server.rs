@@ -87,7 +87,7 @@ async fn connection(stream: TcpStream, state: Arc<AdminState>, mut ended: watch:
     );
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        _ = ended.wait_for(|ended| *ended) => {
+        () = async { ended.wait_for(|ended| *ended).await.ok(); } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -126,7 +126,11 @@ mod tests {
             ("2024-03-01T00:00:00Z", 1_709_251_200),
             ("9999-12-31T23:59:59Z", LAST_SECOND),
         ] {
-            assert_eq!(read("t", &json!(text)), Ok(UnixTime::from_seconds(seconds)), "{text}");
+            assert_eq!(
+                read("t", &json!(text)),
+                Ok(UnixTime::from_seconds(seconds)),
+                "{text}"
+            );
         }
         let half = UnixTime::from_fractional_seconds(1.5);
         assert_eq!(read("t", &json!(1.5)), Ok(half));
@@ -159,7 +163,10 @@ mod tests {
             json!("1969-12-31T23:59:59Z"),
         ] {
             let refused = read("expires_at", &value).unwrap_err();
-            assert!(matches!(refused, Problem::Member { member, .. } if member == "expires_at"), "{value}");
+            assert!(
+                matches!(refused, Problem::Member { member, .. } if member == "expires_at"),
+                "{value}"
+            );
         }
     }
 }

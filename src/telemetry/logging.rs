@@ -168,7 +168,11 @@ fn harmless(line: &[u8], format: LogFormat) -> Vec<u8> {
             escaped.push(character);
         } else if format == LogFormat::Json {
             // Inside a JSON string by necessity, and all of them are in the basic plane.
-            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+            let code = u32::from(character);
+            escaped.push_str("\\u");
+            escaped.extend(
+                [12, 8, 4, 0].map(|shift| char::from_digit(code >> shift & 15, 16).unwrap_or('0')),
+            );
         } else {
             escaped.extend(character.escape_default());
         }
@@ -229,7 +233,10 @@ mod tests {
             tracing::debug!("below the level");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.contains(|c: char| c != '\n' && is_harmful(c)), "{text}");
+        assert!(
+            !text.contains(|c: char| c != '\n' && is_harmful(c)),
+            "{text}"
+        );
         let object: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["message"], "request");
         assert_eq!(object["level"], "INFO");
@@ -244,7 +251,10 @@ mod tests {
             tracing::info!(path = EVIL, client = %EVIL, "mes\nsage");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(!text.contains(|c: char| c != '\n' && is_harmful(c)), "{text}");
+        assert!(
+            !text.contains(|c: char| c != '\n' && is_harmful(c)),
+            "{text}"
+        );
         assert!(text.contains('é'), "{text}");
     }
 
@@ -261,6 +271,9 @@ mod tests {
             (&writer).write_all(b"line\n").unwrap();
         }
         let text = metrics.render(&super::super::PulledValues::default());
-        assert!(text.contains("portcullis_log_records_dropped_total 2\n"), "{text}");
+        assert!(
+            text.contains("portcullis_log_records_dropped_total 2\n"),
+            "{text}"
+        );
     }
 }

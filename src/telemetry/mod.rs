@@ -6,10 +6,12 @@
 mod access_log;
 mod logging;
 mod metrics;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use access_log::{AccessLog, AccessLogGuard, AccessRecord};
 pub use logging::{LogGuard, start_logging};
 pub use metrics::{
-    ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues, ServerValues,
-    UpstreamErrorKind,
+    ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues,
+    ServerValues, UpstreamErrorKind,
 };

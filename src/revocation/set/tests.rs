@@ -180,14 +180,8 @@ fn by_hand(kind: &str, value: &str) -> String {
 #[test]
 fn cut_offs_of_one_subject_stand_side_by_side() {
     let set = RevocationSet::new();
-    let early = set
-        .revoke(new(cut_off("alice", 100)), at(1))
-        .revocation
-        .id;
-    let late = set
-        .revoke(new(cut_off("alice", 300)), at(1))
-        .revocation
-        .id;
+    let early = set.revoke(new(cut_off("alice", 100)), at(1)).revocation.id;
+    let late = set.revoke(new(cut_off("alice", 300)), at(1)).revocation.id;
     assert_eq!(set.len(), 2);
     let verdict = |issued_at| {
         let mut identity = alice();

@@ -56,7 +56,10 @@ impl AccessRecord {
         shorten(&mut self.method, MAX_WORD);
         shorten(&mut self.host, MAX_NAME);
         shorten(&mut self.path, MAX_PATH);
-        for value in [&mut self.subject, &mut self.token_id].into_iter().flatten() {
+        for value in [&mut self.subject, &mut self.token_id]
+            .into_iter()
+            .flatten()
+        {
             shorten(value, MAX_NAME);
         }
     }

@@ -1,0 +1,121 @@
+//! Whether the gateway can do its work, and what it is made of.
+//!
+//! Owns `/readyz`, `/api/status` and the scrape.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, insert, json, text};
+use super::{AdminState, IssuerHealth, Phase};
+use crate::config::{Auth, Config};
+use crate::revocation::RevocationKind;
+
+/// `GET /metrics`
+pub(super) fn metrics(state: &AdminState) -> Answer {
+    let mut pulled = state.runtime.pulled();
+    let counted = |held: usize| u64::try_from(held).unwrap_or(u64::MAX);
+    pulled.revocations = state
+        .revocations
+        .counts()
+        .map(|(kind, held)| (kind.name(), counted(held)))
+        .to_vec();
+    let checks = state.revocations.check_counts();
+    pulled.revocation_checks = vec![
+        ("clear", checks.clear),
+        ("revoked", checks.revoked),
+        ("stale", checks.stale),
+    ];
+    // The set in memory is the store.
+    pulled.revocation_store_up = true;
+    text(
+        "text/plain; version=0.0.4; charset=utf-8",
+        state.runtime.metrics().metrics().render(&pulled),
+    )
+}
+
+/// `GET /readyz`
+pub(super) fn readiness(state: &AdminState) -> Answer {
+    let (status, document) = health(state);
+    json(status, &document)
+}
+
+/// `GET /api/status`
+pub(super) fn status(state: &AdminState) -> Answer {
+    let (_, mut document) = health(state);
+    let pulled = state.runtime.pulled();
+    let kinds: Map<String, Value> = state
+        .revocations
+        .counts()
+        .into_iter()
+        .map(|(kind, held): (RevocationKind, usize)| (kind.name().to_owned(), held.into()))
+        .collect();
+    let config = state.runtime.config();
+    for (name, value) in [
+        ("version", json!(env!("CARGO_PKG_VERSION"))),
+        ("uptime_seconds", json!(state.started.elapsed().as_secs())),
+        ("routes", json!(config.routes.len())),
+        ("upstreams", json!(config.upstreams.len())),
+        ("verified_cache_entries", json!(pulled.cache_entries)),
+        ("revocations", Value::Object(kinds)),
+    ] {
+        insert(&mut document, name, value);
+    }
+    json(StatusCode::OK, &document)
+}
+
+fn health(state: &AdminState) -> (StatusCode, Value) {
+    let issuers = state.runtime.issuers();
+    let config = state.runtime.config();
+    let (is_ready, word) = judge(state.runtime.phase(), &issuers, &config);
+    let status = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let issuers: Vec<Value> = issuers.iter().map(issuer).collect();
+    let document = json!({
+        "status": word,
+        "issuers": issuers,
+        "revocation_store": {
+            "kind": "memory",
+            "up": true,
+            "entries": state.revocations.len(),
+        },
+    });
+    (status, document)
+}
+
+fn issuer(issuer: &IssuerHealth) -> Value {
+    json!({
+        "name": &*issuer.name,
+        "keys": issuer.keys,
+        "age_seconds": issuer.age.map(|age| age.as_secs()),
+        "usable": issuer.usable,
+        "tried": issuer.tried,
+    })
+}
+
+/// Whether traffic is welcome, and the word for it.
+fn judge(phase: Phase, issuers: &[IssuerHealth], config: &Config) -> (bool, &'static str) {
+    let is_tried = issuers.iter().all(|issuer| issuer.tried);
+    let is_whole = issuers.iter().all(|issuer| issuer.usable);
+    match phase {
+        Phase::Draining => (false, "draining"),
+        Phase::Starting => (false, "starting"),
+        Phase::Running if !is_tried => (false, "starting"),
+        Phase::Running if is_whole && can_admit(issuers, config) => (true, "ok"),
+        Phase::Running => (can_admit(issuers, config), "degraded"),
+    }
+}
+
+/// Whether any route could admit anyone.
+fn can_admit(issuers: &[IssuerHealth], config: &Config) -> bool {
+    config.routes.iter().any(|route| {
+        route.auth != Auth::Required
+            || route.report_only
+            || route
+                .issuers
+                .iter()
+                .any(|issuer| issuers.get(issuer.index()).is_some_and(|it| it.usable))
+    })
+}
