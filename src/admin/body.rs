@@ -15,6 +15,8 @@ use super::answer::Problem;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_DRAINED_BYTES: usize = 1024 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The members of a JSON object; each is taken once by whoever knows it, and none may be left.
 #[derive(Debug)]
@@ -90,7 +92,7 @@ pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads a JSON object.
-pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Members, Problem> {
+pub(super) async fn read(headers: &HeaderMap, body: &mut Incoming) -> Result<Members, Problem> {
     check_content_type(headers)?;
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(Problem::BodyTooLarge);
@@ -103,4 +105,19 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Members,
     };
     serde_json::from_slice(&bytes)
         .map_err(|_| Problem::member("body", "The body must be one JSON object."))
+}
+
+/// Takes in what a refused caller is still sending, within bounds: a connection closed on unread bytes loses the answer.
+pub(super) async fn drain(body: &mut Incoming) {
+    let all = async {
+        let mut left = MAX_DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    timeout(DRAIN_TIMEOUT, all).await.ok();
 }

@@ -2,7 +2,7 @@
 //!
 //! The order: called by a name of ours, an open path or the credential, the path, the method, the body.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -62,15 +62,21 @@ impl<'path> Endpoint<'path> {
 
 /// Answers a request, whatever it is.
 pub(super) async fn answer(state: &AdminState, request: Request<Incoming>) -> Answer {
-    match judge(state, request).await {
+    let (parts, mut body) = request.into_parts();
+    match judge(state, &parts, &mut body).await {
         Ok(answer) => answer,
-        Err(problem) => problem.to_answer(),
+        Err(problem) => {
+            // Whoever waits for leave to send the body gets the answer at once.
+            if !parts.headers.contains_key(EXPECT) {
+                body::drain(&mut body).await;
+            }
+            problem.to_answer()
+        }
     }
 }
 
-async fn judge(state: &AdminState, request: Request<Incoming>) -> Result<Answer, Problem> {
-    let (parts, body) = request.into_parts();
-    check_host(&parts, &state.runtime.config().admin.hosts)?;
+async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result<Answer, Problem> {
+    check_host(parts, &state.runtime.config().admin.hosts)?;
     let endpoint = Endpoint::at(parts.uri.path());
     if !endpoint.is_some_and(Endpoint::is_open) {
         check_credential(state, &parts.headers)?;
@@ -83,7 +89,7 @@ async fn judge(state: &AdminState, request: Request<Incoming>) -> Result<Answer,
     {
         return Err(Problem::MethodNotAllowed(allowed));
     }
-    if parts.method != Method::POST && has_body(&parts) {
+    if parts.method != Method::POST && has_body(parts) {
         body::check_content_type(&parts.headers)?;
     }
     match endpoint {

@@ -87,8 +87,7 @@ async fn connection(stream: TcpStream, state: Arc<AdminState>, mut ended: watch:
     );
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
-        // Mapped to nothing, because what it gives is a lock that must not be held while the connection ends.
-        () = async { drop(ended.wait_for(|ended| *ended).await) } => {
+        () = async { ended.wait_for(|ended| *ended).await.ok(); } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -168,7 +168,11 @@ fn harmless(line: &[u8], format: LogFormat) -> Vec<u8> {
             escaped.push(character);
         } else if format == LogFormat::Json {
             // Inside a JSON string by necessity, and all of them are in the basic plane.
-            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+            let code = u32::from(character);
+            escaped.push_str("\\u");
+            escaped.extend(
+                [12, 8, 4, 0].map(|shift| char::from_digit(code >> shift & 15, 16).unwrap_or('0')),
+            );
         } else {
             escaped.extend(character.escape_default());
         }

@@ -6,6 +6,8 @@
 mod access_log;
 mod logging;
 mod metrics;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use access_log::{AccessLog, AccessLogGuard, AccessRecord};
 pub use logging::{LogGuard, start_logging};

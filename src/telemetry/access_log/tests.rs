@@ -67,8 +67,7 @@ fn events_of(log: impl FnOnce(&AccessLog)) -> Vec<Vec<String>> {
         log(&access_log);
         drop(guard);
     });
-    let events = events.0.lock().unwrap().clone();
-    events
+    std::mem::take(&mut *events.0.lock().unwrap())
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl ConfiguredMetrics {
         increment(page, place % PAGE_STATUSES, || {
             let status = status.to_string();
             self.metrics
+                .outcomes
                 .requests
                 .with_label_values(&[name, status.as_str()])
         });
@@ -109,7 +110,7 @@ impl ConfiguredMetrics {
         };
         increment(&handles.rejections, reason as usize, || {
             let labels = [route, issuer, reason.code()];
-            self.metrics.rejections.with_label_values(&labels)
+            self.metrics.outcomes.rejections.with_label_values(&labels)
         });
     }
 
@@ -123,7 +124,7 @@ impl ConfiguredMetrics {
         };
         increment(&handles.admissions, via as usize, || {
             let labels = [route, issuer, via.name()];
-            self.metrics.admissions.with_label_values(&labels)
+            self.metrics.outcomes.admissions.with_label_values(&labels)
         });
     }
 
@@ -134,7 +135,10 @@ impl ConfiguredMetrics {
         };
         increment(&handles.would_reject, reason as usize, || {
             let labels = [route, issuer, reason.code()];
-            self.metrics.would_reject.with_label_values(&labels)
+            self.metrics
+                .outcomes
+                .would_reject
+                .with_label_values(&labels)
         });
     }
 

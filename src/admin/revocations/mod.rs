@@ -49,7 +49,7 @@ pub(super) fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
     let parameters = Parameters::read(query)?;
     let wants_issuer = |text: &str| match &parameters.issuer {
         None => true,
-        Some(wanted) => text == &**wanted || *name_of(&config, text) == **wanted,
+        Some(wanted) => text == &**wanted || name_of(&config, text) == &**wanted,
     };
     let page = state.revocations.list(
         parameters.kind,

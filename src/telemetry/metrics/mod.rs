@@ -66,10 +66,7 @@ impl UpstreamErrorKind {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    rejections: IntCounterVec,
-    admissions: IntCounterVec,
-    would_reject: IntCounterVec,
+    outcomes: Outcomes,
     request_duration: HistogramVec,
     admission_duration: [Histogram; Via::ALL.len()],
     upstream_duration: HistogramVec,
@@ -80,6 +77,42 @@ pub struct Metrics {
     reload_successful: IntGauge,
     reload_timestamp: Gauge,
     pulled: pulled::PulledFamilies,
+}
+
+/// How requests ended.
+#[derive(Debug)]
+struct Outcomes {
+    requests: IntCounterVec,
+    rejections: IntCounterVec,
+    admissions: IntCounterVec,
+    would_reject: IntCounterVec,
+}
+
+impl Outcomes {
+    fn new(families: &Families) -> Self {
+        Self {
+            requests: families.counters(
+                "requests_total",
+                "Requests answered, by route and status.",
+                &["route", "status"],
+            ),
+            rejections: families.counters(
+                "rejections_total",
+                "Requests not forwarded or not answered by the upstream, by reason.",
+                &["route", "issuer", "reason"],
+            ),
+            admissions: families.counters(
+                "admissions_total",
+                "Requests admitted, by how the admission came about.",
+                &["route", "issuer", "via"],
+            ),
+            would_reject: families.counters(
+                "would_reject_total",
+                "Requests on report_only routes that would have been refused, by reason.",
+                &["route", "issuer", "reason"],
+            ),
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -108,26 +141,7 @@ impl Metrics {
             ADMISSION_BUCKETS,
         );
         Self {
-            requests: families.counters(
-                "requests_total",
-                "Requests answered, by route and status.",
-                &["route", "status"],
-            ),
-            rejections: families.counters(
-                "rejections_total",
-                "Requests not forwarded or not answered by the upstream, by reason.",
-                &["route", "issuer", "reason"],
-            ),
-            admissions: families.counters(
-                "admissions_total",
-                "Requests admitted, by how the admission came about.",
-                &["route", "issuer", "via"],
-            ),
-            would_reject: families.counters(
-                "would_reject_total",
-                "Requests on report_only routes that would have been refused, by reason.",
-                &["route", "issuer", "reason"],
-            ),
+            outcomes: Outcomes::new(&families),
             request_duration: families.histograms(
                 "request_duration_seconds",
                 "Time from a request's head to the end of its answer.",
