@@ -1,6 +1,6 @@
 //! Which configured issuer a caller means.
 
-use crate::config::{Config, Issuer, IssuerPattern, Tenants};
+use crate::config::{Config, Issuer};
 use crate::identity::IssuerId;
 
 /// An issuer as a caller named it.
@@ -29,7 +29,7 @@ pub(super) fn by_name_or_value<'config>(
 /// By `iss` value, or by the configured text.
 pub(super) fn by_value<'config>(config: &'config Config, iss: &str) -> Option<Named<'config>> {
     let (id, issuer) = find(config, |issuer| {
-        issuer.issuer.as_str() == iss || is_tenant_of(iss, &issuer.issuer)
+        issuer.issuer.as_str() == iss || issuer.issuer.tenant_of(iss).is_some()
     })?;
     Some(Named {
         id,
@@ -43,35 +43,4 @@ fn find(config: &Config, is_it: impl Fn(&Issuer) -> bool) -> Option<(IssuerId, &
         .zip(&config.issuers)
         .find(|(_, issuer)| is_it(issuer))?;
     Some((IssuerId(index), issuer))
-}
-
-fn is_tenant_of(iss: &str, pattern: &IssuerPattern) -> bool {
-    let IssuerPattern::Tenanted {
-        prefix,
-        suffix,
-        tenants,
-        ..
-    } = pattern
-    else {
-        return false;
-    };
-    let tenant = iss
-        .strip_prefix(prefix.as_str())
-        .and_then(|rest| rest.strip_suffix(suffix.as_str()));
-    tenant.is_some_and(|tenant| {
-        is_guid(tenant)
-            && match tenants {
-                Tenants::Any => true,
-                Tenants::Only(only) => only.iter().any(|one| one.eq_ignore_ascii_case(tenant)),
-            }
-    })
-}
-
-/// 8-4-4-4-12 hexadecimal digits.
-fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(place, byte)| match place {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
 }

@@ -11,6 +11,7 @@ use http::{HeaderName, Method};
 use ipnet::IpNet;
 
 mod claim_path;
+mod issuer_pattern;
 mod load;
 mod named_file;
 mod node;
@@ -24,6 +25,7 @@ mod suggestion;
 mod web_address;
 
 pub use claim_path::ClaimPath;
+pub use issuer_pattern::{IssuerPattern, Tenants};
 pub use load::{Loaded, load, load_text};
 pub use report::{Fault, Faults, Finding, Warning};
 pub use secret::Secret;
@@ -179,41 +181,6 @@ pub struct Issuer {
     pub client_claims: Vec<ClaimPath>,
     pub subject_claim: ClaimPath,
     pub jwks: Jwks,
-}
-
-/// What a token's `iss` must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IssuerPattern {
-    /// Equal to the byte.
-    Exact(String),
-    /// `{tid}` stands for the token's `tid`, a GUID.
-    Tenanted {
-        /// As configured, `{tid}` included.
-        template: String,
-        /// What stands before `{tid}`.
-        prefix: String,
-        /// What stands after it.
-        suffix: String,
-        tenants: Tenants,
-    },
-}
-
-impl IssuerPattern {
-    /// The text as configured.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Exact(issuer) => issuer,
-            Self::Tenanted { template, .. } => template,
-        }
-    }
-}
-
-/// Which tenants of a tenanted issuer are let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tenants {
-    Any,
-    /// Lower-case GUIDs.
-    Only(Vec<String>),
 }
 
 /// Where an issuer's keys come from.

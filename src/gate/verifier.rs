@@ -12,7 +12,7 @@ use super::claims;
 use super::jws::{Jws, moment};
 use super::verified_cache::Verified;
 use crate::algorithm::Algorithm;
-use crate::config::{ClaimPath, Config, Issuer, IssuerPattern, KeySource, Tenants};
+use crate::config::{ClaimPath, Config, Issuer, IssuerPattern, KeySource};
 use crate::identity::{ClaimSlot, Identity, IssuerId, IssuerLabel, Thumbprint};
 use crate::keys::{FetchMark, IssuerKeys, KeySet, VerificationKey};
 use crate::rejection::Rejection;
@@ -262,35 +262,6 @@ impl Trusted {
 
 /// Whether `iss` is the template with the token's own tenant in it, and the tenant is let in.
 fn is_of_tenant(iss: &str, claims: &Map<String, Value>, pattern: &IssuerPattern) -> bool {
-    let IssuerPattern::Tenanted {
-        prefix,
-        suffix,
-        tenants,
-        ..
-    } = pattern
-    else {
-        return false;
-    };
-    let tenant = iss
-        .strip_prefix(prefix.as_str())
-        .and_then(|rest| rest.strip_suffix(suffix.as_str()));
-    let Some(tenant) = tenant.filter(|tenant| is_guid(tenant)) else {
-        return false;
-    };
-    let is_let_in = match tenants {
-        Tenants::Any => true,
-        Tenants::Only(tenants) => tenants
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(tenant)),
-    };
-    is_let_in && claims.get("tid").and_then(Value::as_str) == Some(tenant)
-}
-
-/// Five groups of hexadecimal digits (RFC 9562 §4).
-fn is_guid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    let tenant = pattern.tenant_of(iss);
+    tenant.is_some() && claims.get("tid").and_then(Value::as_str) == tenant
 }

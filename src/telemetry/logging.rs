@@ -18,6 +18,8 @@ use super::metrics::Metrics;
 use crate::config::{Log, LogFormat};
 
 const QUEUE_LINES: usize = 8192;
+/// The target of access records.
+const ACCESS_TARGET: &str = "portcullis::access";
 /// How long an ending process waits for a reader of the log that stands still.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(10);
@@ -54,8 +56,17 @@ pub fn start_logging(config: &Log, metrics: Arc<Metrics>) -> io::Result<LogGuard
     Ok(guard)
 }
 
+/// `level` rules everything but the access log, which has a switch of its own; it may still name it.
+fn filter(level: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    match format!("{ACCESS_TARGET}=info").parse() {
+        Ok(directive) if !level.contains(ACCESS_TARGET) => filter.add_directive(directive),
+        _ => filter,
+    }
+}
+
 fn subscriber(config: &Log, writer: LineWriter) -> Box<dyn tracing::Subscriber + Send + Sync> {
-    let filter = EnvFilter::try_new(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter(&config.level);
     let builder = fmt().with_env_filter(filter).with_writer(writer);
     match config.format {
         LogFormat::Text => Box::new(builder.with_ansi(false).finish()),

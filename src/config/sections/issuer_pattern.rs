@@ -1,5 +1,6 @@
 //! `issuer` and `tenants`: which `iss` a token must have.
 
+use super::super::issuer_pattern::is_guid;
 use super::super::node::Text;
 use super::super::reader::Section;
 use super::super::{IssuerPattern, Tenants};
@@ -76,44 +77,15 @@ fn read_tenants(texts: &[Text<'_>]) -> Tenants {
     )
 }
 
-fn is_guid(text: &str) -> bool {
-    let groups = [8, 4, 4, 4, 12];
-    let mut parts = text.split('-');
-    groups.into_iter().all(|length| {
-        parts.next().is_some_and(|part| {
-            part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-    }) && parts.next().is_none()
-}
-
 /// Whether one `iss` could belong to both.
 pub(super) fn collide(one: &IssuerPattern, other: &IssuerPattern) -> bool {
     match (one, other) {
         (IssuerPattern::Exact(issuer), template @ IssuerPattern::Tenanted { .. })
         | (template @ IssuerPattern::Tenanted { .. }, IssuerPattern::Exact(issuer)) => {
-            accepts(template, issuer)
+            template.tenant_of(issuer).is_some()
         }
         _ => one.as_str() == other.as_str(),
     }
-}
-
-fn accepts(template: &IssuerPattern, issuer: &str) -> bool {
-    let IssuerPattern::Tenanted {
-        prefix,
-        suffix,
-        tenants,
-        ..
-    } = template
-    else {
-        return false;
-    };
-    let tenant = issuer
-        .strip_prefix(prefix.as_str())
-        .and_then(|rest| rest.strip_suffix(suffix.as_str()));
-    tenant.is_some_and(|tenant| match tenants {
-        Tenants::Any => is_guid(tenant),
-        Tenants::Only(list) => list.contains(&tenant.to_ascii_lowercase()),
-    })
 }
 
 #[cfg(test)]
