@@ -53,7 +53,7 @@ macro_rules! operator_texts {
 operator_texts! {
     HeaderTooLarge "Who sends such heads? Usually cookies, or a token with hundreds of groups. `server.limits.header_bytes` is the limit.";
     RequestMalformed "A stream of these from one client is a broken client, or somebody who probes for request smuggling. The log has the client's address.";
-    BodyTooLarge "`server.limits.body_bytes` is the limit; 0 means none. An API that accepts uploads may need a gateway of its own limits.";
+    BodyTooLarge "`server.limits.body_bytes` is the limit; 0 means none. It is one limit for all routes: the largest upload that any API takes.";
     RateLimited "Somebody guesses the credential of the admin listener. Who can reach it? It belongs on a loopback or private address.";
     Overloaded "File descriptors, ephemeral ports and memory of the process (`process_open_fds` beside `process_max_fds`), and whether upstreams answer slowly.";
     PathAmbiguous "If a good API uses such paths, `server.encoded_slash = \"keep\"` or `server.path_parameters = \"keep\"` lets them through; be sure that the API reads them as one segment.";
@@ -152,7 +152,7 @@ fn the_page_of_rejections_is_fresh() {
 
 #[test]
 fn every_reason_has_a_heading_that_its_code_links_to() {
-    let page = std::fs::read_to_string(PAGE).expect("docs/rejections.md");
+    let page = rejection_page();
     for reason in Rejection::ALL {
         let heading = format!("\n## {reason}\n");
         assert_eq!(page.matches(&heading).count(), 1, "{reason}");
