@@ -184,6 +184,24 @@ fn every_metric_in_the_pages_is_one_of_the_code() {
 }
 
 #[test]
+fn every_metric_of_the_code_is_in_the_page_for_operators() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).expect("docs/operations.md");
+    let code = telemetry();
+    let makers = ["counters(", "counter(", "gauges(", "gauge(", "histograms("];
+    let names: BTreeSet<&str> = makers
+        .iter()
+        .flat_map(|maker| code.split(maker).skip(1))
+        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split_once('"'))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(names.len() >= 24, "families found: {names:?}");
+    for name in names {
+        let row = format!("| `portcullis_{name}` |");
+        assert!(page.contains(&row), "{name} is not in docs/operations.md");
+    }
+}
+
+#[test]
 fn every_reason_in_a_query_or_a_log_line_is_one_of_the_code() {
     let mut checked = 0;
     for (path, page) in pages() {
