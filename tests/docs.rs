@@ -1,6 +1,12 @@
 //! The pages say what is so: their configurations load, their links lead somewhere, and the names of metrics and reasons
 //! are the code's.
 
+#![expect(
+    clippy::expect_used,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! `docs/rejections.md` is written from the one enum, and is as it would be written today.
 //! `PORTCULLIS_BLESS=1 cargo test --test rejections_page` writes it anew.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 
