@@ -11,7 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis::cli::{check, schema};
+use portcullis::cli::check;
 use portcullis::config;
 
 #[path = "config/documents.rs"]

@@ -29,7 +29,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Admin> {
     if !listen.ip().is_loopback() && token_file.is_none() {
         section.warn_at(
             "listen",
-            "is reachable from other machines while no credential protects it, set admin.token_file or listen on 127.0.0.1",
+            "is reachable from other machines and has no credential: metrics are open to them, and everything else is refused to everybody; set admin.token_file or listen on 127.0.0.1",
         );
     }
     Some(Admin {

@@ -120,7 +120,7 @@ impl Refresher {
         match &issuer.keys {
             KeySource::HmacSecret(secret) => {
                 let key = VerificationKey::from_secret(secret);
-                self.keys.publish(KeySet::of_secret(key, now));
+                self.keys.publish(KeySet::of_secret(key));
                 self.keys.settle_for_good();
             }
             KeySource::File(path) => {

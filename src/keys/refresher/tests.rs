@@ -235,6 +235,8 @@ async fn a_secret_is_there_from_the_start_and_never_stale() {
     keys.refreshed(mark).await;
     assert!(keys.snapshot().proves_absence(mark, None, Duration::ZERO));
     running.abort();
+    let status = keys.status(UnixTime::from_seconds(4_000_000_000));
+    assert_eq!(status.age, Some(Duration::ZERO), "a secret does not grow old");
 }
 
 #[tokio::test]

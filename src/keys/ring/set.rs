@@ -39,12 +39,13 @@ impl Default for KeySet {
 
 impl KeySet {
     /// A shared secret, which never changes while the process runs: it does not go stale and nothing will ever be added.
-    pub(in crate::keys) fn of_secret(key: VerificationKey, now: UnixTime) -> Self {
+    pub(in crate::keys) fn of_secret(key: VerificationKey) -> Self {
         Self {
             table: Arc::new(KeyTable::of_secret(key)),
             fetch_number: FetchMark(u64::MAX),
             fetch_began: UnixTime::MAX,
-            fetched_at: Some(now),
+            // Later than any moment, so that its age is always nothing.
+            fetched_at: Some(UnixTime::MAX),
             usable_until: UnixTime::MAX,
         }
     }
