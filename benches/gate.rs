@@ -3,6 +3,13 @@
 //! `cargo bench --bench gate`. Only ratios within one run mean anything; `sha256` and the bare verification
 //! of RS256 are there to compare with.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot be set up panics"
+)]
+
+use std::fmt::Write;
 use std::hint::black_box;
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
@@ -25,7 +32,7 @@ fn runtime() -> Runtime {
 fn admissions(criterion: &mut Criterion) {
     let runtime = runtime();
     let folder = tempfile::tempdir().expect("a folder");
-    let signers = [Signer::rs256(), Signer::es256(), Signer::ed25519()];
+    let signers = ["RS256", "ES256", "EdDSA"].map(Signer::new);
     let keys: Vec<_> = signers
         .iter()
         .map(|signer| signer.jwk(signer.algorithm()))
@@ -60,13 +67,14 @@ fn admissions(criterion: &mut Criterion) {
 }
 
 /// What no gate can do without.
-fn floors(criterion: &mut Criterion, signer: &Signer) {
-    let token = signer.sign("RS256", &claims(0));
-    let (signed, signature) = token.rsplit_once('.').expect("three parts");
+fn floors(criterion: &mut Criterion, key_pair: &Signer) {
+    let token = key_pair.sign("RS256", &claims(0));
+    let (signed, last) = token.rsplit_once('.').expect("three parts");
+
     let signature = data_encoding::BASE64URL_NOPAD
-        .decode(signature.as_bytes())
+        .decode(last.as_bytes())
         .expect("base64url");
-    let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, signer.public_der())
+    let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key_pair.public_key())
         .parse()
         .expect("a key");
     let mut group = criterion.benchmark_group("floor");
@@ -87,7 +95,7 @@ fn floors(criterion: &mut Criterion, signer: &Signer) {
 fn rejections(criterion: &mut Criterion) {
     let runtime = runtime();
     let folder = tempfile::tempdir().expect("a folder");
-    let signer = Signer::rs256();
+    let signer = Signer::new("RS256");
     let config = configuration(folder.path(), &[signer.jwk("RS256")], 1000, "");
     let (gate, _) = runtime.block_on(gate(&config));
     let with = |changes: serde_json::Value| {
@@ -137,12 +145,17 @@ fn routes(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut group = criterion.benchmark_group("route");
     for count in [10, 10_000] {
-        let more: String = (0..count)
-            .map(|number| format!("[[route]]\npath = \"/service/{number}/*\"\nupstream = \"api\"\nauth = \"none\"\n"))
-            .collect();
+        let mut more = String::new();
+        for number in 0..count {
+            write!(
+                more,
+                "[[route]]\npath = \"/service/{number}/*\"\nupstream = \"api\"\nauth = \"none\"\n"
+            )
+            .expect("a string");
+        }
         let (gate, _) = runtime.block_on(gate(&configuration(
             folder.path(),
-            &[Signer::es256().jwk("a")],
+            &[Signer::new("ES256").jwk("a")],
             0,
             &more,
         )));

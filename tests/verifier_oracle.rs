@@ -1,6 +1,13 @@
 //! The verifier against jsonwebtoken: whatever we accept, it accepts; what it refuses, we refuse. Where we are
 //! stricter on purpose, the case says so.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod gate_support;
 
 use gate_support::{NOW, Signer, claims, configuration, gate, head, now};
@@ -69,19 +76,11 @@ fn token(signer: &Signer, stranger: &Signer, change: &Change) -> String {
 }
 
 fn oracle(signer: &Signer) -> (DecodingKey, Validation) {
-    let (algorithm, key) = match signer {
-        Signer::Rs256(_) => (
-            Algorithm::RS256,
-            DecodingKey::from_rsa_der(&signer.public_der()),
-        ),
-        Signer::Es256(_) => (
-            Algorithm::ES256,
-            DecodingKey::from_ec_der(&signer.public_der()),
-        ),
-        Signer::Ed25519(_) => (
-            Algorithm::EdDSA,
-            DecodingKey::from_ed_der(&signer.public_der()),
-        ),
+    let public = signer.public_key();
+    let (algorithm, key) = match signer.algorithm() {
+        "RS256" => (Algorithm::RS256, DecodingKey::from_rsa_der(&public)),
+        "ES256" => (Algorithm::ES256, DecodingKey::from_ec_der(&public)),
+        _ => (Algorithm::EdDSA, DecodingKey::from_ed_der(&public)),
     };
     let mut validation = Validation::new(algorithm);
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
@@ -117,9 +116,9 @@ fn the_verifier_agrees_with_jsonwebtoken() {
         .expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     for (signer, stranger) in [
-        (Signer::rs256(), Signer::rs256()),
-        (Signer::es256(), Signer::es256()),
-        (Signer::ed25519(), Signer::ed25519()),
+        (Signer::new("RS256"), Signer::new("RS256")),
+        (Signer::new("ES256"), Signer::new("ES256")),
+        (Signer::new("EdDSA"), Signer::new("EdDSA")),
     ] {
         let (gate, _) = runtime.block_on(gate(&configuration(
             folder.path(),

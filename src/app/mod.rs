@@ -60,11 +60,11 @@ pub struct App {
 }
 
 impl App {
-    /// Starts everything. Sockets are bound first: where one is taken, nothing else has happened.
+    /// Starts everything, on the runtime that calls it. Sockets are bound first: where one is taken, nothing else has happened.
     ///
     /// # Errors
     /// A socket that is taken, or a thread that cannot be made.
-    pub async fn start(source: Source) -> Result<Self, StartError> {
+    pub fn start(source: Source) -> Result<Self, StartError> {
         let (config, warnings, file) = match source {
             Source::Fixed(config) => (*config, Vec::new(), None),
             Source::File(path, loaded) => (loaded.config, loaded.warnings, Some(path)),

@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) draining: AtomicBool,
     /// Where keys survive a restart; `None` keeps nothing on disk.
-    state_dir: Option<PathBuf>,
+    kept_in: Option<PathBuf>,
 }
 
 /// One configuration in force.
@@ -90,7 +90,7 @@ impl State {
             revocations,
             clock,
             draining: AtomicBool::new(false),
-            state_dir,
+            kept_in: state_dir,
         }
     }
 
@@ -102,7 +102,7 @@ impl State {
             .iter()
             .map(|issuer| {
                 kept(&before, issuer)
-                    .unwrap_or_else(|| run(issuer, self.state_dir.as_ref(), &self.clock))
+                    .unwrap_or_else(|| run(issuer, self.kept_in.as_ref(), &self.clock))
             })
             .collect();
         self.await_keys(&config, &issuers).await;

@@ -23,8 +23,8 @@ const DEFAULT_ADMIN: &str = "http://127.0.0.1:9090";
 
 /// Which gateway is meant.
 #[derive(Args, Debug)]
-pub struct Gateway {
-    /// The admin listener's address [default: http://127.0.0.1:9090]
+pub(super) struct Gateway {
+    /// The admin listener's address [default: loopback, port 9090]
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     admin: Option<String>,
     /// Find address and credential in this configuration
@@ -37,7 +37,7 @@ pub struct Gateway {
 
 /// `portcullis revoke`
 #[derive(Args, Debug)]
-pub struct RevokeArguments {
+pub(super) struct RevokeArguments {
     #[command(flatten)]
     gateway: Gateway,
     /// What to revoke
@@ -82,7 +82,7 @@ struct What {
 
 /// `portcullis restore`
 #[derive(Args, Debug)]
-pub struct RestoreArguments {
+pub(super) struct RestoreArguments {
     #[command(flatten)]
     gateway: Gateway,
     /// The revocation's id
@@ -91,7 +91,7 @@ pub struct RestoreArguments {
 
 /// `portcullis revocations`
 #[derive(Args, Debug)]
-pub struct RevocationsArguments {
+pub(super) struct RevocationsArguments {
     #[command(flatten)]
     gateway: Gateway,
     /// Only of this kind: jti, subject, session, client, key or token
@@ -107,7 +107,7 @@ pub struct RevocationsArguments {
 
 /// `portcullis healthcheck`
 #[derive(Args, Debug)]
-pub struct HealthcheckArguments {
+pub(super) struct HealthcheckArguments {
     #[command(flatten)]
     gateway: Gateway,
     /// Ask whether it is ready, not only whether it lives
@@ -116,7 +116,7 @@ pub struct HealthcheckArguments {
 }
 
 /// Takes something back. Exit code 0, or 1 if the gateway did not.
-pub async fn revoke(
+pub(super) async fn revoke(
     arguments: RevokeArguments,
     out: &mut dyn Write,
     errors: &mut dyn Write,
@@ -134,7 +134,7 @@ pub async fn revoke(
 }
 
 /// Takes a revocation back. Exit code 0, or 1 if there is none of that id.
-pub async fn restore(
+pub(super) async fn restore(
     arguments: RestoreArguments,
     out: &mut dyn Write,
     errors: &mut dyn Write,
@@ -156,7 +156,7 @@ pub async fn restore(
 }
 
 /// Lists what is revoked, page by page. Exit code 0, or 1 if the gateway cannot be asked.
-pub async fn revocations(
+pub(super) async fn revocations(
     arguments: RevocationsArguments,
     out: &mut dyn Write,
     errors: &mut dyn Write,
@@ -208,7 +208,7 @@ async fn page(arguments: &RevocationsArguments, cursor: Option<&str>) -> Result<
 }
 
 /// Asks `/healthz` or `/readyz`. Exit code 0, or 1.
-pub async fn healthcheck(
+pub(super) async fn healthcheck(
     arguments: HealthcheckArguments,
     out: &mut dyn Write,
     errors: &mut dyn Write,

@@ -27,7 +27,7 @@ const MAX_INPUT: u64 = 1 << 20;
 
 /// Why is this token (not) good?
 #[derive(Args, Debug)]
-pub struct ExplainArguments {
+pub(super) struct ExplainArguments {
     /// The configuration whose rules apply
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -45,7 +45,7 @@ pub struct ExplainArguments {
 }
 
 /// Runs the command. Exit codes: 0 admitted, 1 rejected, 2 wrong usage or configuration, 3 cannot be decided.
-pub async fn run(
+pub(super) async fn run(
     arguments: ExplainArguments,
     out: &mut dyn Write,
     errors: &mut dyn Write,

@@ -121,7 +121,7 @@ async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    match App::start(app::Source::File(path, Box::new(loaded))).await {
+    match App::start(app::Source::File(path, Box::new(loaded))) {
         Ok(app) => Ok(app.run_until_signal().await),
         Err(error) => {
             writeln!(errors, "portcullis: {error}")?;

@@ -1,18 +1,22 @@
 //! A gate without sockets, and keys that sign for it: shared by the gate's tests and benches.
 
-#![allow(dead_code, reason = "each user of this module takes what it needs")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
+    reason = "each user of this module takes what it needs, and a test fails by panicking"
+)]
+
+#[path = "../support/signer.rs"]
+mod signer;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RsaKeyPair,
-};
-use data_encoding::BASE64URL_NOPAD;
 use http::request::Parts;
 use portcullis::config::{self, Config};
 use portcullis::gate::Gate;
@@ -21,118 +25,13 @@ use portcullis::revocation::RevocationSet;
 use portcullis::time::{Clock, UnixTime};
 use serde_json::{Value, json};
 
+pub use signer::Signer;
+
 /// The moment at which everything here happens.
 pub const NOW: i64 = 1_790_000_000;
 
 pub fn now() -> UnixTime {
     UnixTime::from_seconds(NOW)
-}
-
-/// A private key of one algorithm.
-pub enum Signer {
-    Rs256(Box<RsaKeyPair>),
-    Es256(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
-}
-
-impl Signer {
-    pub fn rs256() -> Self {
-        Self::Rs256(Box::new(
-            RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
-        ))
-    }
-
-    pub fn es256() -> Self {
-        Self::Es256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"))
-    }
-
-    pub fn ed25519() -> Self {
-        Self::Ed25519(Ed25519KeyPair::generate().expect("a key"))
-    }
-
-    pub fn algorithm(&self) -> &'static str {
-        match self {
-            Self::Rs256(_) => "RS256",
-            Self::Es256(_) => "ES256",
-            Self::Ed25519(_) => "EdDSA",
-        }
-    }
-
-    /// The public key as the oracle wants it: PKCS#1 for RSA, the raw point or key otherwise.
-    pub fn public_der(&self) -> Vec<u8> {
-        match self {
-            Self::Rs256(key) => key.public_key().as_ref().to_vec(),
-            Self::Es256(key) => key.public_key().as_ref().to_vec(),
-            Self::Ed25519(key) => key.public_key().as_ref().to_vec(),
-        }
-    }
-
-    /// The public key in SubjectPublicKeyInfo.
-    pub fn spki(&self) -> Vec<u8> {
-        match self {
-            Self::Rs256(key) => AsDer::as_der(key.public_key())
-                .expect("DER")
-                .as_ref()
-                .to_vec(),
-            Self::Es256(key) => AsDer::as_der(key.public_key())
-                .expect("DER")
-                .as_ref()
-                .to_vec(),
-            Self::Ed25519(key) => AsDer::as_der(key.public_key())
-                .expect("DER")
-                .as_ref()
-                .to_vec(),
-        }
-    }
-
-    pub fn jwk(&self, kid: &str) -> Value {
-        let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-        match self {
-            Self::Rs256(key) => {
-                let public = key.public_key();
-                let modulus = public.modulus().big_endian_without_leading_zero().to_vec();
-                let exponent = public.exponent().big_endian_without_leading_zero().to_vec();
-                json!({"kty": "RSA", "kid": kid, "use": "sig", "n": text(&modulus), "e": text(&exponent)})
-            }
-            Self::Es256(key) => {
-                let point = key.public_key().as_ref();
-                json!({"kty": "EC", "crv": "P-256", "kid": kid, "x": text(&point[1..33]), "y": text(&point[33..65])})
-            }
-            Self::Ed25519(key) => {
-                json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": text(key.public_key().as_ref())})
-            }
-        }
-    }
-
-    /// Signs header and payload as they stand.
-    pub fn sign_text(&self, header: &str, payload: &str) -> String {
-        let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-        let signed = format!("{}.{}", text(header.as_bytes()), text(payload.as_bytes()));
-        let signature = match self {
-            Self::Rs256(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(
-                    &RSA_PKCS1_SHA256,
-                    &SystemRandom::new(),
-                    signed.as_bytes(),
-                    &mut signature,
-                )
-                .expect("a signature");
-                signature
-            }
-            Self::Es256(key) => {
-                let signature = key.sign(&SystemRandom::new(), signed.as_bytes());
-                signature.expect("a signature").as_ref().to_vec()
-            }
-            Self::Ed25519(key) => key.sign(signed.as_bytes()).as_ref().to_vec(),
-        };
-        format!("{signed}.{}", text(&signature))
-    }
-
-    pub fn sign(&self, kid: &str, claims: &Value) -> String {
-        let header = json!({"alg": self.algorithm(), "typ": "at+jwt", "kid": kid});
-        self.sign_text(&header.to_string(), &claims.to_string())
-    }
 }
 
 /// Claims as a good token has them; `serial` makes tokens differ.

@@ -169,15 +169,15 @@ async fn a_restart_during_an_outage_begins_with_the_last_good_keys() {
     assert!(status.usable && !status.tried_once);
     assert_eq!(status.age, Some(Duration::from_secs(100)));
     let leeway = Duration::from_secs(30);
-    let issued = |seconds| Some(UnixTime::from_seconds(seconds));
+    let at = |seconds| Some(UnixTime::from_seconds(seconds));
     assert!(
         keys.snapshot()
-            .proves_absence(keys.mark(), issued(999_969), leeway)
+            .proves_absence(keys.mark(), at(999_969), leeway)
     );
     assert!(
         !keys
             .snapshot()
-            .proves_absence(keys.mark(), issued(999_970), leeway)
+            .proves_absence(keys.mark(), at(999_970), leeway)
     );
     hand.put(1_000_000 + 24 * 60 * 60 + 1);
     let (_late, keys) = Refresher::new(&issuer, Some(directory.path()), hand.clock());
@@ -186,9 +186,7 @@ async fn a_restart_during_an_outage_begins_with_the_last_good_keys() {
     let (_early, keys) = Refresher::new(&issuer, Some(directory.path()), hand.clock());
     assert!(keys.snapshot().is_usable(hand.clock().now()));
     assert!(
-        !keys
-            .snapshot()
-            .proves_absence(keys.mark(), issued(0), leeway),
+        !keys.snapshot().proves_absence(keys.mark(), at(0), leeway),
         "a time to come proves nothing"
     );
     let mut moved = issuer.clone();
@@ -236,7 +234,11 @@ async fn a_secret_is_there_from_the_start_and_never_stale() {
     assert!(keys.snapshot().proves_absence(mark, None, Duration::ZERO));
     running.abort();
     let status = keys.status(UnixTime::from_seconds(4_000_000_000));
-    assert_eq!(status.age, Some(Duration::ZERO), "a secret does not grow old");
+    assert_eq!(
+        status.age,
+        Some(Duration::ZERO),
+        "a secret does not grow old"
+    );
 }
 
 #[tokio::test]
