@@ -14,7 +14,10 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use support::{AUDIENCE, Gateway, ISSUER, KID, Request, Response, Server, Stage, base64url, configuration, corp, now, token};
+use support::{
+    AUDIENCE, Gateway, ISSUER, KID, Request, Response, Server, Stage, base64url, configuration,
+    corp, now, token,
+};
 
 const ROUTE: &str = "path = \"/*\"\nupstream = \"api\"\nissuers = [\"corp\", \"endless\"]";
 const DAY: i64 = 86_400;
@@ -33,7 +36,10 @@ fn two() -> Two {
         provider.url()
     );
     let gateway = Gateway::start(&configuration("", &provider, &endless, &upstream, ROUTE));
-    Two { gateway, _servers: [upstream, provider] }
+    Two {
+        gateway,
+        _servers: [upstream, provider],
+    }
 }
 
 fn post(gateway: &Gateway, body: &Value) -> Response {
@@ -52,7 +58,10 @@ fn list(gateway: &Gateway, query: &str) -> Value {
 
 fn ids(page: &Value) -> Vec<String> {
     let entries = page["revocations"].as_array().expect("entries");
-    entries.iter().map(|entry| entry["id"].as_str().expect("an id").to_owned()).collect()
+    entries
+        .iter()
+        .map(|entry| entry["id"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 #[test]
@@ -62,27 +71,43 @@ fn a_revocation_is_created_once_and_confirmed_afterwards() {
     for (kind, body) in [
         ("jti", json!({"jti": "j", "issuer": "corp"})),
         ("subject", json!({"subject": "s", "issuer": "corp"})),
-        ("subject", json!({"subject": "s", "issuer": "corp", "issued_before": 1_700_000_000})),
+        (
+            "subject",
+            json!({"subject": "s", "issuer": "corp", "issued_before": 1_700_000_000}),
+        ),
         ("session", json!({"session": "s", "issuer": "corp"})),
         ("client", json!({"client": "c", "issuer": "corp"})),
         ("key", json!({"key": KID, "issuer": "corp"})),
         ("token", json!({"token": token(json!({}))})),
-        ("token", json!({"token": token(json!({"jti": "t"})), "issuer": "corp"})),
+        (
+            "token",
+            json!({"token": token(json!({"jti": "t"})), "issuer": "corp"}),
+        ),
     ] {
         let created = post(&two.gateway, &body);
         assert_eq!(created.status, 201, "{body}: {}", created.text());
         let entry = created.json();
         assert_eq!(entry["kind"], kind, "{body}");
         assert_eq!(entry["issuer"], "corp", "{body}");
-        assert!(entry["id"].as_str().is_some_and(|id| !id.is_empty()), "{body}");
-        assert!((before..=now()).contains(&entry["created_at"].as_i64().unwrap()), "{body}: {entry}");
+        assert!(
+            entry["id"].as_str().is_some_and(|id| !id.is_empty()),
+            "{body}"
+        );
+        assert!(
+            (before..=now()).contains(&entry["created_at"].as_i64().unwrap()),
+            "{body}: {entry}"
+        );
         assert!(entry.get("expires_at").is_some(), "{body}");
         let again = post(&two.gateway, &body);
         assert_eq!(again.status, 200, "{body}: {}", again.text());
         assert_eq!(again.json()["id"], entry["id"], "{body}");
     }
     let all = list(&two.gateway, "");
-    assert_eq!(ids(&all).into_iter().collect::<BTreeSet<_>>().len(), 8, "eight different ids");
+    assert_eq!(
+        ids(&all).into_iter().collect::<BTreeSet<_>>().len(),
+        8,
+        "eight different ids"
+    );
 }
 
 #[test]
@@ -106,12 +131,18 @@ fn wrong_bodies() -> Vec<(&'static str, Value)> {
         ("issuer", json!({"jti": "j", "issuer": "nobody"})),
         ("issuer", json!({"jti": "j", "issuer": ""})),
         ("issuer", json!({"jti": "j", "issuer": 1})),
-        ("issuer", json!({"jti": "j", "issuer": ISSUER.trim_end_matches('/')})),
+        (
+            "issuer",
+            json!({"jti": "j", "issuer": ISSUER.trim_end_matches('/')}),
+        ),
         ("jti", json!({"jti": "", "issuer": "corp"})),
         ("jti", json!({"jti": 7, "issuer": "corp"})),
         ("jti", json!({"jti": null, "issuer": "corp"})),
         ("subject", json!({"subject": ["s"], "issuer": "corp"})),
-        ("subject", json!({"jti": "j", "subject": "s", "issuer": "corp"})),
+        (
+            "subject",
+            json!({"jti": "j", "subject": "s", "issuer": "corp"}),
+        ),
         ("session", json!({"session": {}, "issuer": "corp"})),
         ("client", json!({"client": true, "issuer": "corp"})),
         ("key", json!({"key": "unknown", "issuer": "corp"})),
@@ -121,19 +152,55 @@ fn wrong_bodies() -> Vec<(&'static str, Value)> {
         ("token", json!({"token": 1})),
         ("token", json!({"token": expired})),
         ("token", json!({"token": unsigned(json!({"iss": ISSUER}))})),
-        ("token", json!({"token": unsigned(json!({"iss": ISSUER, "exp": "soon"}))})),
-        ("token", json!({"token": unsigned(json!({"iss": "https://nobody.example", "exp": now() + 60}))})),
-        ("issuer", json!({"token": token(json!({})), "issuer": "endless"})),
-        ("issued_before", json!({"subject": "s", "issuer": "corp", "issued_before": "yesterday"})),
-        ("issued_before", json!({"subject": "s", "issuer": "corp", "issued_before": -1})),
-        ("issued_before", json!({"jti": "j", "issuer": "corp", "issued_before": 1})),
-        ("expires_at", json!({"jti": "j", "issuer": "corp", "expires_at": now() - 1})),
-        ("expires_at", json!({"jti": "j", "issuer": "corp", "expires_at": "2030-01-01"})),
-        ("expires_at", json!({"jti": "j", "issuer": "corp", "expires_at": true})),
-        ("expires_at", json!({"jti": "j", "issuer": "corp", "expires_at": 1e300})),
+        (
+            "token",
+            json!({"token": unsigned(json!({"iss": ISSUER, "exp": "soon"}))}),
+        ),
+        (
+            "token",
+            json!({"token": unsigned(json!({"iss": "https://nobody.example", "exp": now() + 60}))}),
+        ),
+        (
+            "issuer",
+            json!({"token": token(json!({})), "issuer": "endless"}),
+        ),
+        (
+            "issued_before",
+            json!({"subject": "s", "issuer": "corp", "issued_before": "yesterday"}),
+        ),
+        (
+            "issued_before",
+            json!({"subject": "s", "issuer": "corp", "issued_before": -1}),
+        ),
+        (
+            "issued_before",
+            json!({"jti": "j", "issuer": "corp", "issued_before": 1}),
+        ),
+        (
+            "expires_at",
+            json!({"jti": "j", "issuer": "corp", "expires_at": now() - 1}),
+        ),
+        (
+            "expires_at",
+            json!({"jti": "j", "issuer": "corp", "expires_at": "2030-01-01"}),
+        ),
+        (
+            "expires_at",
+            json!({"jti": "j", "issuer": "corp", "expires_at": true}),
+        ),
+        (
+            "expires_at",
+            json!({"jti": "j", "issuer": "corp", "expires_at": 1e300}),
+        ),
         ("reason", json!({"jti": "j", "issuer": "corp", "reason": 1})),
-        ("reason", json!({"jti": "j", "issuer": "corp", "reason": "x".repeat(1025)})),
-        ("expire_at", json!({"jti": "j", "issuer": "corp", "expire_at": now() + 60})),
+        (
+            "reason",
+            json!({"jti": "j", "issuer": "corp", "reason": "x".repeat(1025)}),
+        ),
+        (
+            "expire_at",
+            json!({"jti": "j", "issuer": "corp", "expire_at": now() + 60}),
+        ),
         ("sub", json!({"sub": "s", "jti": "j", "issuer": "corp"})),
     ]
 }
@@ -144,11 +211,29 @@ fn a_wrong_body_is_400_and_names_the_member() {
     for (member, body) in wrong_bodies() {
         let response = post(&two.gateway, &body);
         assert_eq!(response.status, 400, "{body}: {}", response.text());
-        assert_eq!(response.json()["member"], member, "{body}: {}", response.text());
-        assert_eq!(response.header("content-type"), Some("application/problem+json"), "{body}");
+        assert_eq!(
+            response.json()["member"],
+            member,
+            "{body}: {}",
+            response.text()
+        );
+        assert_eq!(
+            response.header("content-type"),
+            Some("application/problem+json"),
+            "{body}"
+        );
     }
-    for text in ["", "{", "[]", "null", "\"x\"", "{\"jti\":\"a\",\"jti\":\"b\",\"issuer\":\"corp\"}", "{} {}"] {
-        let request = Request::new("POST", "/api/revocations").header("Content-Type", "application/json");
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"x\"",
+        "{\"jti\":\"a\",\"jti\":\"b\",\"issuer\":\"corp\"}",
+        "{} {}",
+    ] {
+        let request =
+            Request::new("POST", "/api/revocations").header("Content-Type", "application/json");
         let response = request.body(text.as_bytes()).send(two.gateway.admin);
         assert_eq!(response.status, 400, "{text}: {}", response.text());
     }
@@ -162,21 +247,65 @@ fn an_entry_lives_as_long_as_a_token_that_it_covers_can() {
     let (soon, cut_off) = (now() + 100, now() - 1000);
     let long = token(json!({"exp": now() + 3000}));
     for (what, body, expected) in [
-        ("jti", json!({"jti": "j", "issuer": "corp"}), Some(now() + DAY + LEEWAY)),
-        ("session", json!({"session": "s", "issuer": "corp"}), Some(now() + DAY + LEEWAY)),
-        ("cut-off", json!({"subject": "s", "issuer": "corp", "issued_before": cut_off}), Some(cut_off + DAY + LEEWAY)),
-        ("cut-off to come", json!({"subject": "s", "issuer": "corp", "issued_before": now() + 1000}), Some(now() + 1000 + DAY + LEEWAY)),
+        (
+            "jti",
+            json!({"jti": "j", "issuer": "corp"}),
+            Some(now() + DAY + LEEWAY),
+        ),
+        (
+            "session",
+            json!({"session": "s", "issuer": "corp"}),
+            Some(now() + DAY + LEEWAY),
+        ),
+        (
+            "cut-off",
+            json!({"subject": "s", "issuer": "corp", "issued_before": cut_off}),
+            Some(cut_off + DAY + LEEWAY),
+        ),
+        (
+            "cut-off to come",
+            json!({"subject": "s", "issuer": "corp", "issued_before": now() + 1000}),
+            Some(now() + 1000 + DAY + LEEWAY),
+        ),
         ("token", json!({"token": long}), Some(now() + 3000 + LEEWAY)),
         ("subject", json!({"subject": "s", "issuer": "corp"}), None),
         ("client", json!({"client": "c", "issuer": "corp"}), None),
         ("key", json!({"key": KID, "issuer": "corp"}), None),
-        ("jti without limit", json!({"jti": "j", "issuer": "endless"}), None),
-        ("session without limit", json!({"session": "s", "issuer": "endless"}), None),
-        ("cut-off without limit", json!({"subject": "s", "issuer": "endless", "issued_before": cut_off}), None),
-        ("given", json!({"jti": "given", "issuer": "corp", "expires_at": soon}), Some(soon)),
-        ("given for a key", json!({"client": "given", "issuer": "corp", "expires_at": soon}), Some(soon)),
-        ("given without limit", json!({"jti": "given", "issuer": "endless", "expires_at": soon}), Some(soon)),
-        ("given for a token", json!({"token": token(json!({"jti": "g"})), "expires_at": soon}), Some(soon)),
+        (
+            "jti without limit",
+            json!({"jti": "j", "issuer": "endless"}),
+            None,
+        ),
+        (
+            "session without limit",
+            json!({"session": "s", "issuer": "endless"}),
+            None,
+        ),
+        (
+            "cut-off without limit",
+            json!({"subject": "s", "issuer": "endless", "issued_before": cut_off}),
+            None,
+        ),
+        (
+            "given",
+            json!({"jti": "given", "issuer": "corp", "expires_at": soon}),
+            Some(soon),
+        ),
+        (
+            "given for a key",
+            json!({"client": "given", "issuer": "corp", "expires_at": soon}),
+            Some(soon),
+        ),
+        (
+            "given without limit",
+            json!({"jti": "given", "issuer": "endless", "expires_at": soon}),
+            Some(soon),
+        ),
+        (
+            "given for a token",
+            json!({"token": token(json!({"jti": "g"})), "expires_at": soon}),
+            Some(soon),
+        ),
     ] {
         let response = post(&two.gateway, &body);
         assert_eq!(response.status, 201, "{what}: {}", response.text());
@@ -203,81 +332,27 @@ fn times_are_unix_seconds_or_rfc_3339() {
     .enumerate()
     {
         let body = json!({"jti": format!("{place}"), "issuer": "corp", "expires_at": given});
-        assert_eq!(post(&two.gateway, &body).json()["expires_at"], seconds, "{given}");
+        assert_eq!(
+            post(&two.gateway, &body).json()["expires_at"],
+            seconds,
+            "{given}"
+        );
     }
-    let first = post(&two.gateway, &json!({"subject": "s", "issuer": "corp", "issued_before": 1_893_456_000}));
-    let second = post(&two.gateway, &json!({"subject": "s", "issuer": "corp", "issued_before": "2030-01-01T00:00:00Z"}));
-    assert_eq!((first.status, second.status), (201, 200), "{}", second.text());
+    let first = post(
+        &two.gateway,
+        &json!({"subject": "s", "issuer": "corp", "issued_before": 1_893_456_000}),
+    );
+    let second = post(
+        &two.gateway,
+        &json!({"subject": "s", "issuer": "corp", "issued_before": "2030-01-01T00:00:00Z"}),
+    );
+    assert_eq!(
+        (first.status, second.status),
+        (201, 200),
+        "{}",
+        second.text()
+    );
     assert_eq!(first.json()["id"], second.json()["id"]);
-}
-
-#[test]
-fn a_restored_revocation_is_gone() {
-    let two = two();
-    let entry = post(&two.gateway, &json!({"jti": "j", "issuer": "corp"})).json();
-    let id = entry["id"].as_str().unwrap();
-    for unknown in ["0", "00000000000000000000000000000000", "%20", "x/y", &id.to_uppercase(), &id[1..]] {
-        assert_eq!(delete(&two.gateway, unknown).status, 404, "{unknown}");
-    }
-    let restored = delete(&two.gateway, id);
-    assert_eq!((restored.status, restored.body.len()), (204, 0));
-    assert_eq!(delete(&two.gateway, id).status, 404);
-    assert_eq!(ids(&list(&two.gateway, "")), [""; 0]);
-    let again = post(&two.gateway, &json!({"jti": "j", "issuer": "corp"}));
-    assert_eq!(again.status, 201, "it may be revoked again");
-}
-
-#[test]
-fn pages_hold_every_entry_once() {
-    let two = two();
-    let mut created = Vec::new();
-    for place in 0..25 {
-        let issuer = if place % 5 == 0 { "endless" } else { "corp" };
-        let body = json!({"jti": format!("j-{place}"), "issuer": issuer, "reason": "stolen"});
-        created.push(post(&two.gateway, &body).json()["id"].as_str().unwrap().to_owned());
-    }
-    let (mut found, mut cursor) = (Vec::new(), String::new());
-    for _ in 0..10 {
-        let page = list(&two.gateway, &format!("limit=10&cursor={cursor}"));
-        let entries = ids(&page);
-        assert!(entries.len() <= 10);
-        found.extend(entries);
-        match page["cursor"].as_str() {
-            Some(next) => next.clone_into(&mut cursor),
-            None => break,
-        }
-    }
-    assert_eq!(found.len(), 25);
-    assert_eq!(found.iter().collect::<BTreeSet<_>>(), created.iter().collect::<BTreeSet<_>>());
-    let entry = list(&two.gateway, "limit=1")["revocations"][0].clone();
-    assert_eq!((&entry["jti"], &entry["reason"], &entry["kind"]), (&json!("j-0"), &json!("stolen"), &json!("jti")));
-}
-
-#[test]
-fn a_list_is_narrowed_by_kind_and_issuer() {
-    let two = two();
-    for issuer in ["corp", "endless"] {
-        for kind in ["jti", "subject", "session", "client"] {
-            assert_eq!(post(&two.gateway, &json!({kind: "x", "issuer": issuer})).status, 201);
-        }
-    }
-    for (query, count) in [
-        ("", 8),
-        ("kind=jti", 2),
-        ("kind=client&issuer=corp", 1),
-        ("issuer=corp", 4),
-        ("issuer=https%3A%2F%2Fid.example.com%2F", 4),
-        ("kind=&issuer=&limit=&cursor=", 8),
-        ("kind=key", 0),
-        ("issuer=nobody", 0),
-    ] {
-        assert_eq!(ids(&list(&two.gateway, query)).len(), count, "{query}");
-    }
-    for wrong in ["kind=tokens", "limit=0", "limit=x", "limit=-1", "cursor=x", "page=2"] {
-        let response = two.gateway.admin_get(&format!("/api/revocations?{wrong}"));
-        let member = wrong.split_once('=').unwrap().0;
-        assert_eq!((response.status, &response.json()["member"]), (400, &json!(member)), "{wrong}");
-    }
 }
 
 #[test]
@@ -288,16 +363,27 @@ fn every_change_leaves_a_record_and_no_token_is_in_it() {
     let entry = post(&stage.gateway, &body).json();
     let id = entry["id"].as_str().unwrap().to_owned();
     let of_change = |change: &str| {
-        stage.gateway.wait_for_record(change, |record| record["id"] == id.as_str() && record["change"] == change)
+        stage.gateway.wait_for_record(change, |record| {
+            record["id"] == id.as_str() && record["change"] == change
+        })
     };
     let revoked = of_change("revoked");
-    assert_eq!((&revoked["kind"], &revoked["issuer"], &revoked["reason"]), (&json!("token"), &json!("corp"), &json!("laptop lost")));
+    assert_eq!(
+        (&revoked["kind"], &revoked["issuer"], &revoked["reason"]),
+        (&json!("token"), &json!("corp"), &json!("laptop lost"))
+    );
     assert_eq!(delete(&stage.gateway, &id).status, 204);
     of_change("restored");
     let listed = stage.gateway.admin_get("/api/revocations").text();
     for part in secret.split('.') {
-        assert!(!stage.gateway.log_text().contains(part), "a part of the token is in the log");
-        assert!(!listed.contains(part) && !entry.to_string().contains(part), "a part of the token is in an answer");
+        assert!(
+            !stage.gateway.log_text().contains(part),
+            "a part of the token is in the log"
+        );
+        assert!(
+            !listed.contains(part) && !entry.to_string().contains(part),
+            "a part of the token is in an answer"
+        );
     }
 }
 
@@ -306,7 +392,9 @@ fn a_token_goes_by_the_same_id_in_the_list_and_in_the_log() {
     let stage = Stage::new();
     let good = token(json!({}));
     let response = stage.gateway.get("/", &good);
-    let record = stage.gateway.record(response.header("x-request-id").unwrap());
+    let record = stage
+        .gateway
+        .record(response.header("x-request-id").unwrap());
     post(&stage.gateway, &json!({ "token": good }));
     let entry = list(&stage.gateway, "kind=token")["revocations"][0].clone();
     assert_eq!(entry["token_id"], record["token_id"]);

