@@ -68,7 +68,7 @@ impl State {
         let issuers: Vec<_> = config
             .issuers
             .iter()
-            .map(|issuer| run(issuer, state_dir.as_ref(), &clock))
+            .map(|issuer| run(issuer, state_dir.as_ref(), &clock, &[]))
             .collect();
         let gate = Arc::new(Gate::new(
             &config,
@@ -101,8 +101,9 @@ impl State {
             .issuers
             .iter()
             .map(|issuer| {
+                let state_dir = self.kept_in.as_ref();
                 kept(&before, issuer)
-                    .unwrap_or_else(|| run(issuer, self.kept_in.as_ref(), &self.clock))
+                    .unwrap_or_else(|| run(issuer, state_dir, &self.clock, &before.issuers))
             })
             .collect();
         self.await_keys(&config, &issuers).await;
@@ -160,8 +161,18 @@ impl State {
     }
 }
 
-fn run(issuer: &Issuer, state_dir: Option<&PathBuf>, clock: &Clock) -> RunningIssuer {
+/// Starts to keep the keys of `issuer` fresh, from those of the `earlier` issuer that had the same source: its provider
+/// may be down by now.
+fn run(
+    issuer: &Issuer,
+    state_dir: Option<&PathBuf>,
+    clock: &Clock,
+    earlier: &[RunningIssuer],
+) -> RunningIssuer {
     let (refresher, keys) = Refresher::new(issuer, state_dir.map(PathBuf::as_path), clock.clone());
+    for earlier in earlier {
+        refresher.inherit(&earlier.keys);
+    }
     RunningIssuer {
         name: issuer.name.as_str().into(),
         keys,
