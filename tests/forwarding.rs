@@ -86,14 +86,19 @@ fn reserved_headers_of_a_client_reach_no_upstream_in_any_spelling() {
         ("/optional/1", None),
         ("/optional/2", Some(token(json!({"tenant": "acme"})))),
     ] {
-        let spoof = |request: Request, name: &&str| request.header(name, &format!("spoofed {name}"));
+        let spoof =
+            |request: Request, name: &&str| request.header(name, &format!("spoofed {name}"));
         let mut request = SPOOFED.iter().fold(Request::get(target), spoof);
         if let Some(token) = &token {
             request = request.bearer(token);
         }
         assert_eq!(stage.gateway.send(&request).status, 200, "{target}");
         let received = stage.upstream.last();
-        let spoofed: Vec<_> = received.headers.iter().filter(|(_, value)| value.contains("spoofed")).collect();
+        let spoofed: Vec<_> = received
+            .headers
+            .iter()
+            .filter(|(_, value)| value.contains("spoofed"))
+            .collect();
         assert!(spoofed.is_empty(), "{target}: {spoofed:?}");
         let subject = (token.is_some() && !target.starts_with("/open")).then_some("alice");
         assert_eq!(received.header("x-auth-subject"), subject, "{target}");
@@ -143,9 +148,15 @@ fn connection_may_not_name_what_the_gateway_needs_or_sets() {
         ("/open/1", "keep-alive\r\nConnection: Authorization"),
         ("/open/1", "X-Own\r\nAccept: */*\r\nconnection: ,, Host ,"),
     ] {
-        let request = Request::get(target).bearer(&token(json!({}))).header("Connection", value);
+        let request = Request::get(target)
+            .bearer(&token(json!({})))
+            .header("Connection", value);
         let answer = stage.gateway.send(&request);
-        assert_eq!((answer.status, answer.reason().as_str()), (400, "request_malformed"), "{target} {value:?}");
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (400, "request_malformed"),
+            "{target} {value:?}"
+        );
     }
     assert_eq!(stage.upstream.count(), 0);
 }
@@ -182,11 +193,23 @@ fn hop_by_hop_headers_and_upgrades_to_http2_go_no_further() {
         ("Proxy-Connection", "keep-alive"),
         ("TE", "trailers, deflate"),
     ];
-    let request = hops.iter().fold(Request::get("/open/1"), |request, (name, value)| request.header(name, value));
-    assert_eq!(stage.gateway.send(&request.header("Accept", "*/*")).status, 200);
+    let request = hops
+        .iter()
+        .fold(Request::get("/open/1"), |request, (name, value)| {
+            request.header(name, value)
+        });
+    assert_eq!(
+        stage.gateway.send(&request.header("Accept", "*/*")).status,
+        200
+    );
     let without_connection = hops[1..].iter();
-    let request = without_connection.fold(Request::get("/open/2"), |request, (name, value)| request.header(name, value));
-    assert_eq!(stage.gateway.send(&request.header("Accept", "*/*")).status, 200);
+    let request = without_connection.fold(Request::get("/open/2"), |request, (name, value)| {
+        request.header(name, value)
+    });
+    assert_eq!(
+        stage.gateway.send(&request.header("Accept", "*/*")).status,
+        200
+    );
     let received = stage.upstream.received();
     assert_eq!(received.len(), 2);
     for request in received {
@@ -201,9 +224,18 @@ fn hop_by_hop_headers_and_upgrades_to_http2_go_no_further() {
 #[test]
 fn method_overrides_stop_at_routes_that_restrict_methods() {
     let stage = stage();
-    let names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override"];
+    let names = [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "x_http_method_override",
+    ];
     for (target, passes) in [("/restricted/1", false), ("/open/1", true)] {
-        let request = names.iter().fold(Request::new("POST", target), |request, name| request.header(name, "DELETE"));
+        let request = names
+            .iter()
+            .fold(Request::new("POST", target), |request, name| {
+                request.header(name, "DELETE")
+            });
         assert_eq!(stage.gateway.send(&request).status, 200);
         let received = stage.upstream.last();
         for name in names {
@@ -231,7 +263,11 @@ fn trailers_with_reserved_names_are_dropped_and_others_passed() {
         assert_eq!(connection.read(false).unwrap().status, 200, "{target}");
         let received = stage.upstream.last();
         assert_eq!(received.body, b"abc");
-        let names: Vec<_> = received.trailers.iter().map(|(name, _)| name.to_lowercase()).collect();
+        let names: Vec<_> = received
+            .trailers
+            .iter()
+            .map(|(name, _)| name.to_lowercase())
+            .collect();
         assert_eq!(names, ["x-checksum"], "{target}");
     }
 }
@@ -248,9 +284,15 @@ fn authorization_goes_on_unless_the_configuration_says_otherwise() {
         ("/open/", "Basic dTpw", Some("Basic dTpw")),
         ("/open/", "Bearer \u{e9}, odd", Some("Bearer \u{e9}, odd")),
     ] {
-        let answer = stage.gateway.send(&Request::get(target).header("Authorization", given));
+        let answer = stage
+            .gateway
+            .send(&Request::get(target).header("Authorization", given));
         assert_eq!(answer.status, 200, "{target}");
-        assert_eq!(stage.upstream.last().header("authorization"), sent, "{target} {given}");
+        assert_eq!(
+            stage.upstream.last().header("authorization"),
+            sent,
+            "{target} {given}"
+        );
     }
 }
 
@@ -258,7 +300,10 @@ fn authorization_goes_on_unless_the_configuration_says_otherwise() {
 fn what_concerns_the_upstream_alone_passes_untouched() {
     let stage = stage();
     let sent = [
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
         ("tracestate", "vendor=1"),
         ("Cookie", "a=b"),
         ("Cookie", "c=d"),
@@ -266,7 +311,11 @@ fn what_concerns_the_upstream_alone_passes_untouched() {
         ("X-Auth-Token", "not reserved"),
         ("X-Empty", ""),
     ];
-    let request = sent.iter().fold(Request::get("/open/1"), |request, (name, value)| request.header(name, value));
+    let request = sent
+        .iter()
+        .fold(Request::get("/open/1"), |request, (name, value)| {
+            request.header(name, value)
+        });
     assert_eq!(stage.gateway.send(&request).status, 200);
     let received = stage.upstream.last();
     for (name, value) in sent {
