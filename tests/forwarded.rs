@@ -318,7 +318,7 @@ fn a_prefix_is_stripped_in_whole_segments_and_the_query_never_touched() {
             "/x?a=%2F%2e%2e/..//;b&&c=%00%zz&access_token=t",
             "/x?a=%2F%2e%2e/..//;b&&c=%00%zz&access_token=t",
         ),
-        ("/x?a=\"{|}\"&b=^`'", "/x?a=\"{|}\"&b=^`'"),
+        ("/x?a={|}&b=^`'", "/x?a={|}&b=^`'"),
         ("/x?q=a?b=c", "/x?q=a?b=c"),
     ] {
         assert_eq!(

@@ -102,9 +102,12 @@ fn no_secret_of_a_request_is_ever_logged() {
         .send(&Request::get("http://user:urlsecret@a/").header("Host", "a"));
     stage
         .gateway
-        .send(&Request::get("/last").header("X-Request-Id", "last"));
+        .send(&Request::get("/").header("Host", "user:hostsecret@a"));
+    stage
+        .gateway
+        .send(&Request::get("/open/last").header("X-Request-Id", "last"));
     stage.gateway.record("last");
-    let log = stage.gateway.log_text();
+    let log = stage.gateway.log_as_written();
     let metrics = stage.gateway.admin_get("/metrics").text();
     for text in [&log, &metrics] {
         for token in &tokens {
@@ -155,9 +158,9 @@ fn no_client_can_write_a_log_line_of_its_own() {
         .send(&Request::new("FOR\"GED", "/open/x").header("Host", "a"));
     stage
         .gateway
-        .send(&Request::get("/last").header("X-Request-Id", "last"));
+        .send(&Request::get("/open/last").header("X-Request-Id", "last"));
     stage.gateway.record("last");
-    let log = stage.gateway.log_text();
+    let log = stage.gateway.log_as_written();
     for line in log.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
         assert!(record.is_object(), "no record of ours: {line}");
@@ -193,7 +196,11 @@ fn flood(stage: &Stage, salt: &str) {
     let subject = json!({"sub": salt, "client_id": salt, "jti": salt, "scope": salt, salt: salt});
     for token in [
         token(json!({"iss": issuer})),
-        corp().sign(&kid, &claims()),
+        // Issued long enough before the last fetch for that to answer whether there is such a key.
+        corp().sign(
+            &kid,
+            &changed(claims(), json!({"iat": support::now() - 300})),
+        ),
         Signer::hmac("HS256", salt.as_bytes()).sign_with_header(&header, &claims()),
         corp().sign(KID, &changed(claims(), subject)),
         salt.to_owned(),
@@ -237,10 +244,7 @@ fn no_client_can_add_a_series_to_the_metrics() {
         flood(&stage, &format!("salt{number}"));
     }
     let after = series(&stage);
-    let added: Vec<_> = after
-        .difference(&before)
-        .filter(|line| !line.contains("keys_unavailable") && !line.contains("key_unknown"))
-        .collect();
+    let added: Vec<_> = after.difference(&before).collect();
     assert!(added.is_empty(), "{added:#?}");
     let named: Vec<_> = after
         .iter()

@@ -128,7 +128,7 @@ fn a_path_is_matched_decoded_once_and_sent_as_it_came() {
         ("/x/admin", false),
         ("/a...b/..c/d..", false),
         ("/x?/admin", false),
-        ("/a|b{c}^`\"", false),
+        ("/a|b{c}\"", false),
         ("/a:b@c&d=e+f$g,h!i*j'(k)~", false),
     ] {
         let answer = get(&stage, target);
@@ -301,7 +301,7 @@ fn the_most_exact_route_decides() {
 /// A name with a final dot is the same name to a resolver: it may not slip past the routes of that host.
 #[test]
 fn a_final_dot_in_a_host_does_not_lead_around_its_routes() {
-    let routes = "host = \"api.example.com\"\npath = \"/*\"\nupstream = \"api\"\n[[route]]\npath = \"/*\"\nupstream = \"api\"\nauth = \"none\"";
+    let routes = "name = \"named\"\nhost = \"api.example.com\"\npath = \"/*\"\nupstream = \"api\"\n[[route]]\npath = \"/*\"\nupstream = \"api\"\nauth = \"none\"";
     let stage = Stage::with("", routes);
     for host in [
         "api.example.com.",

@@ -234,7 +234,9 @@ fn sum(bytes: &[u8]) -> u64 {
 #[test]
 fn twenty_megabytes_pass_unchanged_both_ways() {
     let stage = Stage::with("", OPEN);
-    let body: Vec<u8> = (0..5_u32 << 20).flat_map(|place| place.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let body: Vec<u8> = (0..5_u32 << 20)
+        .flat_map(|place| place.wrapping_mul(2_654_435_761).to_be_bytes())
+        .collect();
     let copy = body.clone();
     stage.upstream.answer(move |request| {
         let mut answer = format!(

@@ -42,6 +42,7 @@ fn a_head_that_can_be_read_in_two_ways_is_refused() {
         "GET /first\r\n\r\n",
         "GET /first HTTP/1.32\r\nHost: a\r\n\r\n",
         "GET /first HTTP/2.0\r\nHost: a\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "GET /first http/1.1\r\nHost: a\r\n\r\n",
         "GET /first HTTP/1.1 \r\nHost: a\r\n\r\n",
         "GET /fi rst HTTP/1.1\r\nHost: a\r\n\r\n",
