@@ -207,6 +207,8 @@ impl Exchange {
         let metrics = &self.view.snapshot.metrics;
         let host = line.uri.authority().map(http::uri::Authority::as_str);
         let host = host.or_else(|| line.host.as_ref()?.to_str().ok());
+        // What stands before an `@` may be a password. Such a host is refused, and recorded all the same.
+        let host = host.and_then(|host| host.rsplit('@').next());
         AccessRecord {
             request_id: self.id.as_str().to_owned(),
             client: self.client,

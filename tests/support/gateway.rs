@@ -54,6 +54,7 @@ pub struct Gateway {
 #[derive(Default)]
 struct Log {
     lines: Mutex<Vec<Value>>,
+    written: Mutex<String>,
     grown: Condvar,
 }
 
@@ -106,6 +107,7 @@ impl Gateway {
         let (reading, output) = (Arc::clone(&log), child.stdout.take().expect("a pipe"));
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
+                *reading.written.lock().expect("a lock") += &format!("{line}\n");
                 let record = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 reading.lines.lock().expect("a lock").push(record);
                 reading.grown.notify_all();
@@ -216,6 +218,11 @@ impl Gateway {
     pub fn log_text(&self) -> String {
         let lines = self.log.lines.lock().expect("a lock");
         lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The same, byte for byte as it was written.
+    pub fn log_as_written(&self) -> String {
+        self.log.written.lock().expect("a lock").clone()
     }
 
     pub fn signal(&self, name: &str) {
