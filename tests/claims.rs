@@ -12,7 +12,7 @@
 mod support;
 
 use serde_json::{Map, Value, json};
-use support::{AUDIENCE, ISSUER, KID, Stage, changed, claims, configuration, corp, now, token};
+use support::{AUDIENCE, ISSUER, KID, Stage, changed, claims, corp, now, token};
 
 const ROUTE: &str = "path = \"/*\"\nupstream = \"api\"";
 const MALFORMED: &str = "401 token_malformed";
@@ -24,17 +24,12 @@ fn check(stage: &Stage, rows: &[(&str, String, &str)]) {
     }
 }
 
-/// A gateway whose issuer has no `max_lifetime` and those settings.
-fn unlimited(issuer: &str) -> Stage {
-    Stage::written(vec![corp().jwk(KID)], |provider, upstream| {
-        let text = configuration("", provider, issuer, upstream, ROUTE);
-        text.replace("max_lifetime = \"24h\"", "")
-    })
-}
-
 /// Signs a payload as it stands.
 fn signed(payload: &str) -> String {
-    corp().sign_text(&format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{KID}"}}"#), payload)
+    corp().sign_text(
+        &format!(r#"{{"alg":"ES256","typ":"at+jwt","kid":"{KID}"}}"#),
+        payload,
+    )
 }
 
 /// A token whose claim of that name has that JSON text.
@@ -45,149 +40,20 @@ fn with_text(name: &str, text: &str) -> String {
     signed(&format!("{{{}:{text},{}", json!(name), &rest[1..]))
 }
 
-fn seconds(from_now: f64) -> String {
-    format!("{:.3}", f64::from(i32::try_from(now()).unwrap()) + from_now)
-}
-
-// T45, T46
-#[test]
-fn an_expiry_is_a_second_of_four_digit_years_that_has_not_come() {
-    let stage = unlimited("");
-    check(&stage, &[("missing", token(json!({"exp": null})), MISSING)]);
-    let expired = "401 token_expired";
-    for (text, expected) in [
-        ("null", MALFORMED),
-        ("\"9999999999\"", MALFORMED),
-        ("\"\"", MALFORMED),
-        ("true", MALFORMED),
-        ("[]", MALFORMED),
-        ("[9999999999]", MALFORMED),
-        ("{}", MALFORMED),
-        ("-1", MALFORMED),
-        ("-1e300", MALFORMED),
-        ("1e309", MALFORMED),
-        ("1e300", MALFORMED),
-        ("1e19", MALFORMED),
-        ("9223372036854775807", MALFORMED),
-        ("9223372036854775808", MALFORMED),
-        ("18446744073709551615", MALFORMED),
-        ("18446744073709551616", MALFORMED),
-        ("253402300800", MALFORMED),
-        ("253402300799", "200"),
-        ("2.53402300799e11", "200"),
-        ("9999999999", "200"),
-        ("9999999999.5", "200"),
-        ("99999999990e-1", "200"),
-        ("0", expired),
-        ("-0", expired),
-        ("0.5", expired),
-        ("1", expired),
-        ("1e-300", expired),
-        // Milliseconds of 2026 are no time of this era.
-        ("1794816000000", MALFORMED),
-    ] {
-        check(&stage, &[(&format!("exp {text}"), with_text("exp", text), expected)]);
-    }
-}
-
-// T46, T47, T48, T111
-#[test]
-fn leeway_is_allowed_to_the_second_on_both_sides() {
-    let stage = unlimited("leeway = \"5m\"");
-    let later = "401 token_not_yet_valid";
-    let future = "401 token_issued_in_future";
-    let expired = "401 token_expired";
-    for (name, from_now, expected) in [
-        ("exp", 1.0, "200"),
-        ("exp", 0.0, "200"),
-        ("exp", -280.0, "200"),
-        ("exp", -280.5, "200"),
-        ("exp", -300.0, expired),
-        ("exp", -300.25, expired),
-        ("exp", -3000.0, expired),
-        ("nbf", -1.0, "200"),
-        ("nbf", 0.0, "200"),
-        ("nbf", 299.75, "200"),
-        ("nbf", 300.0, "200"),
-        ("nbf", 320.0, later),
-        ("nbf", 320.5, later),
-        ("iat", 0.0, "200"),
-        ("iat", 299.75, "200"),
-        ("iat", 300.0, "200"),
-        ("iat", 320.0, future),
-        ("iat", 320.5, future),
-    ] {
-        let token = with_text(name, &seconds(from_now));
-        check(&stage, &[(&format!("{name} {from_now} from now"), token, expected)]);
-    }
-    let strict = unlimited("leeway = \"0s\"");
-    for (name, from_now, expected) in
-        [("exp", 0.0, expired), ("exp", 60.0, "200"), ("nbf", 0.0, "200"), ("nbf", 60.0, later), ("iat", 60.0, future)]
-    {
-        let token = with_text(name, &seconds(from_now));
-        check(&strict, &[(&format!("strict: {name} {from_now} from now"), token, expected)]);
-    }
-}
-
-// T45, T47, T48
-#[test]
-fn other_times_are_numbers_of_any_size() {
-    let stage = unlimited("");
-    for name in ["nbf", "iat"] {
-        let beyond = if name == "nbf" { "401 token_not_yet_valid" } else { "401 token_issued_in_future" };
-        for (text, expected) in [
-            ("null", MALFORMED),
-            ("\"1\"", MALFORMED),
-            ("true", MALFORMED),
-            ("[1]", MALFORMED),
-            ("{}", MALFORMED),
-            ("1e309", MALFORMED),
-            ("0", "200"),
-            ("-1", "200"),
-            ("-1e300", "200"),
-            ("-9223372036854775808", "200"),
-            ("1e300", beyond),
-            ("9223372036854775807", beyond),
-            ("18446744073709551615", beyond),
-            ("253402300800", beyond),
-        ] {
-            check(&stage, &[(&format!("{name} {text}"), with_text(name, text), expected)]);
-        }
-        check(&stage, &[(name, token(json!({name: null})), "200")]);
-    }
-}
-
-// T48
-#[test]
-fn a_lifetime_is_counted_from_iat_and_else_from_now() {
-    let stage = Stage::written(vec![corp().jwk(KID)], |provider, upstream| {
-        configuration("", provider, "", upstream, ROUTE).replace("max_lifetime = \"24h\"", "max_lifetime = \"1h\"")
-    });
-    let exceeded = "401 token_lifetime_exceeded";
-    let at = |seconds: i64| now() + seconds;
-    for (row, changes, expected) in [
-        ("exactly as long", json!({"iat": 0, "exp": 3600}), "401 token_expired"),
-        ("exactly as long, alive", json!({"iat": at(-10), "exp": at(3590)}), "200"),
-        ("a second longer", json!({"iat": at(-10), "exp": at(3591)}), exceeded),
-        ("almost over, but longer", json!({"iat": at(-7200), "exp": at(10)}), exceeded),
-        ("for ever", json!({"iat": at(-10), "exp": 253_402_300_799_i64}), exceeded),
-        ("issued in 1970", json!({"iat": 0, "exp": at(60)}), exceeded),
-        ("issued before time", json!({"iat": -1e300, "exp": at(60)}), exceeded),
-        ("fractional", json!({"iat": at(-10), "exp": 0.5 + f64::from(i32::try_from(at(3590)).unwrap())}), exceeded),
-        ("no iat, short", json!({"iat": null, "exp": at(3000)}), "200"),
-        ("no iat, long", json!({"iat": null, "exp": at(4000)}), exceeded),
-        ("exp before iat", json!({"iat": at(20), "exp": at(10)}), "200"),
-    ] {
-        check(&stage, &[(row, token(changes), expected)]);
-    }
-}
-
 // T52, T53
 #[test]
 fn an_issuer_is_one_string_equal_to_the_byte() {
     let stage = Stage::new();
     check(&stage, &[("missing", token(json!({"iss": null})), MISSING)]);
-    for text in ["null", "5", "true", "{}", "[]", &format!("[\"{ISSUER}\"]"), &format!("[\"https://evil.example\",\"{ISSUER}\"]")] {
+    for text in [
+        "null",
+        "5",
+        "true",
+        "{}",
+        "[]",
+        &format!("[\"{ISSUER}\"]"),
+        &format!("[\"https://evil.example\",\"{ISSUER}\"]"),
+    ] {
         check(&stage, &[(text, with_text("iss", text), MALFORMED)]);
     }
     for iss in [
@@ -212,12 +78,28 @@ fn an_issuer_is_one_string_equal_to_the_byte() {
         "{tid}",
         "*",
     ] {
-        check(&stage, &[(iss, token(json!({"iss": iss})), "401 issuer_unknown")]);
+        check(
+            &stage,
+            &[(iss, token(json!({"iss": iss})), "401 issuer_unknown")],
+        );
     }
-    check(&stage, &[("escaped", with_text("iss", r#""https:\/\/id\u002eexample.com\/""#), "200")]);
+    check(
+        &stage,
+        &[(
+            "escaped",
+            with_text("iss", r#""https:\/\/id\u002eexample.com\/""#),
+            "200",
+        )],
+    );
     // Counted under closed names, whatever the token says.
     let unknown = [("issuer", "unknown"), ("reason", "issuer_unknown")];
-    assert_eq!(stage.gateway.metric("portcullis_rejections_total", &unknown).to_string(), "20");
+    assert_eq!(
+        stage
+            .gateway
+            .metric("portcullis_rejections_total", &unknown)
+            .to_string(),
+        "20"
+    );
 }
 
 // T50, T51
@@ -225,7 +107,16 @@ fn an_issuer_is_one_string_equal_to_the_byte() {
 fn an_audience_is_one_of_the_strings_of_the_claim() {
     let stage = Stage::new();
     check(&stage, &[("missing", token(json!({"aud": null})), MISSING)]);
-    for text in ["null", "123", "true", "{}", "[1]", "[null]", &format!("[\"{AUDIENCE}\",1]"), &format!("[[\"{AUDIENCE}\"]]")] {
+    for text in [
+        "null",
+        "123",
+        "true",
+        "{}",
+        "[1]",
+        "[null]",
+        &format!("[\"{AUDIENCE}\",1]"),
+        &format!("[[\"{AUDIENCE}\"]]"),
+    ] {
         check(&stage, &[(text, with_text("aud", text), MALFORMED)]);
     }
     for aud in [
@@ -244,10 +135,24 @@ fn an_audience_is_one_of_the_strings_of_the_claim() {
         json!(["https://other.example", "https://api.example.com/"]),
         json!(["api", "example"]),
     ] {
-        check(&stage, &[(&aud.to_string(), token(json!({"aud": aud})), "401 audience_mismatch")]);
+        check(
+            &stage,
+            &[(
+                &aud.to_string(),
+                token(json!({"aud": aud})),
+                "401 audience_mismatch",
+            )],
+        );
     }
-    for aud in [json!([AUDIENCE]), json!(["https://other.example", AUDIENCE]), json!([AUDIENCE, AUDIENCE, ""])] {
-        check(&stage, &[(&aud.to_string(), token(json!({"aud": aud})), "200")]);
+    for aud in [
+        json!([AUDIENCE]),
+        json!(["https://other.example", AUDIENCE]),
+        json!([AUDIENCE, AUDIENCE, ""]),
+    ] {
+        check(
+            &stage,
+            &[(&aud.to_string(), token(json!({"aud": aud})), "200")],
+        );
     }
 }
 
@@ -258,10 +163,26 @@ fn claims_are_one_json_object_without_duplicates_of_bounded_depth() {
     let good = claims().to_string();
     let inner = &good[1..good.len() - 1];
     let member = |text: &str| format!("{{{inner},{text}}}");
-    let nested = |levels: usize| member(&format!("\"x\":{}{}", "[".repeat(levels), "]".repeat(levels)));
-    let objects = |levels: usize| member(&format!("\"x\":{}1{}", "{\"y\":".repeat(levels), "}".repeat(levels)));
+    let nested = |levels: usize| {
+        member(&format!(
+            "\"x\":{}{}",
+            "[".repeat(levels),
+            "]".repeat(levels)
+        ))
+    };
+    let objects = |levels: usize| {
+        member(&format!(
+            "\"x\":{}1{}",
+            "{\"y\":".repeat(levels),
+            "}".repeat(levels)
+        ))
+    };
     for (row, payload, expected) in [
-        ("an array of its values", json!([now() + 600, 0, "alice", ISSUER, AUDIENCE]).to_string(), MALFORMED),
+        (
+            "an array of its values",
+            json!([now() + 600, 0, "alice", ISSUER, AUDIENCE]).to_string(),
+            MALFORMED,
+        ),
         ("an array of it", format!("[{good}]"), MALFORMED),
         ("a string", json!(good).to_string(), MALFORMED),
         ("null", "null".to_owned(), MALFORMED),
@@ -276,31 +197,78 @@ fn claims_are_one_json_object_without_duplicates_of_bounded_depth() {
         ("a comma too many", format!("{{{inner},}}"), MALFORMED),
         ("white space", format!(" \r\n\t{good} \n"), "200"),
         ("scope twice", member(r#""scope":"admin""#), MALFORMED),
-        ("scope twice, escaped", member(r#""s\u0063ope":"admin""#), MALFORMED),
+        (
+            "scope twice, escaped",
+            member(r#""s\u0063ope":"admin""#),
+            MALFORMED,
+        ),
         ("sub twice", member(r#""sub":"alice""#), MALFORMED),
         ("cnf twice", member(r#""cnf":null,"cnf":null"#), MALFORMED),
         ("an unread one twice", member(r#""x":1,"x":1"#), MALFORMED),
-        ("twice, deeper", member(r#""realm_access":{"roles":[],"roles":["admin"]}"#), MALFORMED),
-        ("twice, in an array", member(r#""x":[0,{"y":1,"\u0079":2}]"#), MALFORMED),
-        ("names that differ in case", member(r#""Scope":"admin","SUB":"root""#), "200"),
+        (
+            "twice, deeper",
+            member(r#""realm_access":{"roles":[],"roles":["admin"]}"#),
+            MALFORMED,
+        ),
+        (
+            "twice, in an array",
+            member(r#""x":[0,{"y":1,"\u0079":2}]"#),
+            MALFORMED,
+        ),
+        (
+            "names that differ in case",
+            member(r#""Scope":"admin","SUB":"root""#),
+            "200",
+        ),
         ("a lone surrogate", member(r#""x":"\ud800""#), MALFORMED),
-        ("a lone surrogate as name", member(r#""\udc00":1"#), MALFORMED),
-        ("a pair of surrogates", member(r#""x":"\ud83d\ude00""#), "200"),
+        (
+            "a lone surrogate as name",
+            member(r#""\udc00":1"#),
+            MALFORMED,
+        ),
+        (
+            "a pair of surrogates",
+            member(r#""x":"\ud83d\ude00""#),
+            "200",
+        ),
         ("a raw line feed", member("\"x\":\"a\nb\""), MALFORMED),
         ("sixteen levels", nested(15), "200"),
         ("seventeen levels", nested(16), MALFORMED),
         ("seventeen objects", objects(16), MALFORMED),
         ("three thousand levels", nested(3000), MALFORMED),
-        ("three thousand, open", member(&format!("\"x\":{}", "[".repeat(3000))), MALFORMED),
+        (
+            "three thousand, open",
+            member(&format!("\"x\":{}", "[".repeat(3000))),
+            MALFORMED,
+        ),
         ("a leading zero", member("\"x\":01"), MALFORMED),
         ("no number", member("\"x\":NaN"), MALFORMED),
     ] {
         check(&stage, &[(row, signed(&payload), expected)]);
     }
     let header = format!(r#"{{"alg":"ES256","kid":"{KID}"}}"#);
-    for bytes in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82"] {
-        let payload = [good[..good.len() - 1].as_bytes(), b",\"x\":\"", bytes, b"\"}"].concat();
-        check(&stage, &[(&format!("{bytes:x?}"), corp().sign_bytes(header.as_bytes(), &payload), MALFORMED)]);
+    for bytes in [
+        &b"\xff"[..],
+        b"\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xe2\x82",
+    ] {
+        let payload = [
+            good[..good.len() - 1].as_bytes(),
+            b",\"x\":\"",
+            bytes,
+            b"\"}",
+        ]
+        .concat();
+        check(
+            &stage,
+            &[(
+                &format!("{bytes:x?}"),
+                corp().sign_bytes(header.as_bytes(), &payload),
+                MALFORMED,
+            )],
+        );
     }
 }
 
@@ -309,16 +277,28 @@ fn registered_claims_have_their_types() {
     let stage = Stage::new();
     for name in ["sub", "jti"] {
         for text in ["null", "1", "true", "[\"alice\"]", "{}"] {
-            check(&stage, &[(&format!("{name} {text}"), with_text(name, text), MALFORMED)]);
+            check(
+                &stage,
+                &[(&format!("{name} {text}"), with_text(name, text), MALFORMED)],
+            );
         }
-        check(&stage, &[(name, with_text(name, "\"\""), "200"), (name, token(json!({name: null})), "200")]);
+        check(
+            &stage,
+            &[
+                (name, with_text(name, "\"\""), "200"),
+                (name, token(json!({name: null})), "200"),
+            ],
+        );
     }
 }
 
 // T70
 #[test]
 fn claims_that_the_issuer_requires_must_be_there() {
-    let stage = Stage::with("required_claims = [\"sub\", \"jti\", \"tenant.id\", \"org.id\", \"flag\"]", ROUTE);
+    let stage = Stage::with(
+        "required_claims = [\"sub\", \"jti\", \"tenant.id\", \"org.id\", \"flag\"]",
+        ROUTE,
+    );
     let whole = json!({"tenant": {"id": 0}, "org.id": "", "flag": false});
     check(&stage, &[("all there, falsy", token(whole.clone()), "200")]);
     for (row, changes) in [
@@ -330,10 +310,16 @@ fn claims_that_the_issuer_requires_must_be_there() {
         ("a tenant that is no object", json!({"tenant": ["id"]})),
         ("a flag that is null", json!({"flag": null})),
     ] {
-        check(&stage, &[(row, token(changed(whole.clone(), changes)), MISSING)]);
+        check(
+            &stage,
+            &[(row, token(changed(whole.clone(), changes)), MISSING)],
+        );
     }
     // A null in the token, not in the changes.
-    let null = changed(claims(), whole).to_string().replacen('{', "{\"x\":1,", 1).replace("\"flag\":false", "\"flag\":null");
+    let null = changed(claims(), whole)
+        .to_string()
+        .replacen('{', "{\"x\":1,", 1)
+        .replace("\"flag\":false", "\"flag\":null");
     check(&stage, &[("a null flag", signed(&null), MISSING)]);
 }
 
@@ -350,6 +336,9 @@ fn a_token_bound_to_a_key_needs_proof() {
         "[]",
         "false",
     ] {
-        check(&stage, &[(text, with_text("cnf", text), "401 token_binding_unproven")]);
+        check(
+            &stage,
+            &[(text, with_text("cnf", text), "401 token_binding_unproven")],
+        );
     }
 }

@@ -21,31 +21,56 @@ const NONE: [&str; 0] = [];
 fn received(stage: &Stage, token: &str, name: &str) -> Vec<String> {
     let answer = stage.gateway.get("/", token);
     assert_eq!(answer.outcome(), "200");
-    stage.upstream.last().all(name).into_iter().map(str::to_owned).collect()
+    stage
+        .upstream
+        .last()
+        .all(name)
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
 fn the_default_headers_say_subject_issuer_client_and_scopes() {
     let stage = Stage::new();
-    let spoofed = ["X-Auth-Subject", "X_Auth_Subject", "x.auth.issuer", "XAuthClient", "X-Auth--Scopes"];
-    let request = spoofed.iter().fold(Request::get("/").bearer(&token(json!({}))), |request, name| {
-        request.header(name, "forged")
-    });
+    let spoofed = [
+        "X-Auth-Subject",
+        "X_Auth_Subject",
+        "x.auth.issuer",
+        "XAuthClient",
+        "X-Auth--Scopes",
+    ];
+    let request = spoofed.iter().fold(
+        Request::get("/").bearer(&token(json!({}))),
+        |request, name| request.header(name, "forged"),
+    );
     assert_eq!(stage.gateway.send(&request).outcome(), "200");
     let received = stage.upstream.last();
     assert_eq!(received.all("x-auth-subject"), ["alice"]);
     assert_eq!(received.all("x-auth-issuer"), [ISSUER]);
     assert_eq!(received.all("x-auth-client"), ["web"]);
     assert_eq!(received.all("x-auth-scopes"), ["orders:read profile"]);
-    assert!(!received.headers.iter().any(|(_, value)| value.contains("forged")), "{received:?}");
+    assert!(
+        !received
+            .headers
+            .iter()
+            .any(|(_, value)| value.contains("forged")),
+        "{received:?}"
+    );
 }
 
 #[test]
 fn nothing_is_said_of_what_the_token_does_not_say() {
     let stage = Stage::new();
     let bare = json!({"sub": null, "client_id": null, "scope": null});
-    for changes in [bare.clone(), json!({"sub": "", "client_id": "", "scope": ""}), json!({"sub": "", "client_id": 7, "scope": []})] {
-        let request = Request::get("/").bearer(&token(changes.clone())).header("X-Auth-Subject", "forged");
+    for changes in [
+        bare.clone(),
+        json!({"sub": "", "client_id": "", "scope": ""}),
+        json!({"sub": "", "client_id": 7, "scope": []}),
+    ] {
+        let request = Request::get("/")
+            .bearer(&token(changes.clone()))
+            .header("X-Auth-Subject", "forged");
         assert_eq!(stage.gateway.send(&request).outcome(), "200");
         for name in ["x-auth-subject", "x-auth-client", "x-auth-scopes"] {
             assert_eq!(stage.upstream.last().all(name), NONE, "{name}: {changes}");
@@ -101,7 +126,10 @@ fn claims_become_headers_by_their_path_and_type() {
         (json!(["a", "b c"]), Some("a,b c")),
         (json!(["a,admin", "b"]), Some("a%2Cadmin,b")),
         (json!(["a%2Cb"]), Some("a%252Cb")),
-        (json!(["Zoë", "a\r\nX-Admin: 1"]), Some("Zo%C3%AB,a%0D%0AX-Admin: 1")),
+        (
+            json!(["Zoë", "a\r\nX-Admin: 1"]),
+            Some("Zo%C3%AB,a%0D%0AX-Admin: 1"),
+        ),
         (json!([" a", "b "]), Some("%20a,b%20")),
         (json!([1, true, "x"]), Some("1,true,x")),
         (json!("a,b"), Some("a,b")),
@@ -114,17 +142,37 @@ fn claims_become_headers_by_their_path_and_type() {
         assert!(values.len() <= 1, "{value}: {values:?}");
     }
     let rows: [(Value, &str, &[&str]); 7] = [
-        (json!({"realm_access": {"roles": ["clerk", "user"]}}), "x-nested", &["clerk,user"]),
-        (json!({"realm_access.roles": "literal", "realm_access": {"roles": ["nested"]}}), "x-nested", &["literal"]),
+        (
+            json!({"realm_access": {"roles": ["clerk", "user"]}}),
+            "x-nested",
+            &["clerk,user"],
+        ),
+        (
+            json!({"realm_access.roles": "literal", "realm_access": {"roles": ["nested"]}}),
+            "x-nested",
+            &["literal"],
+        ),
         (json!({"realm_access": ["roles"]}), "x-nested", &[]),
-        (json!({"https://acme.example/tenant": "acme"}), "x-dotted", &["acme"]),
-        (json!({"aud": ["x,y", AUDIENCE]}), "x-audience", &["x%2Cy,https://api.example.com"]),
+        (
+            json!({"https://acme.example/tenant": "acme"}),
+            "x-dotted",
+            &["acme"],
+        ),
+        (
+            json!({"aud": ["x,y", AUDIENCE]}),
+            "x-audience",
+            &["x%2Cy,https://api.example.com"],
+        ),
         (json!({}), "x-user", &["alice"]),
         // A table of one's own replaces the default.
         (json!({}), "x-auth-subject", &[]),
     ];
     for (changes, name, expected) in rows {
-        assert_eq!(received(&stage, &token(changes.clone()), name), expected, "{name}: {changes}");
+        assert_eq!(
+            received(&stage, &token(changes.clone()), name),
+            expected,
+            "{name}: {changes}"
+        );
     }
 }
 
@@ -132,12 +180,24 @@ fn claims_become_headers_by_their_path_and_type() {
 #[test]
 fn the_names_of_default_headers_stay_reserved_when_others_replace_them() {
     let stage = Stage::with_all("[identity.headers]\nRemote_User = \"sub\"", "", ROUTE);
-    let request = ["X-Auth-Subject", "X-Auth-Issuer", "Remote-User", "remote.user", "REMOTE_USER"]
-        .iter()
-        .fold(Request::get("/").bearer(&token(json!({}))), |request, name| request.header(name, "forged"));
+    let request = [
+        "X-Auth-Subject",
+        "X-Auth-Issuer",
+        "Remote-User",
+        "remote.user",
+        "REMOTE_USER",
+    ]
+    .iter()
+    .fold(
+        Request::get("/").bearer(&token(json!({}))),
+        |request, name| request.header(name, "forged"),
+    );
     assert_eq!(stage.gateway.send(&request).outcome(), "200");
     let received = stage.upstream.last();
-    assert!(!received.headers.iter().any(|(_, value)| value == "forged"), "{received:?}");
+    assert!(
+        !received.headers.iter().any(|(_, value)| value == "forged"),
+        "{received:?}"
+    );
     assert_eq!(received.all("remote_user"), ["alice"]);
 }
 
@@ -145,13 +205,27 @@ fn the_names_of_default_headers_stay_reserved_when_others_replace_them() {
 fn the_issuers_section_says_which_claims_are_meant() {
     let issuer = "subject_claim = \"user.id\"\nclient_claims = [\"app\", \"azp\"]\nscope_claims = [\"permissions\", \"scope\"]";
     let stage = Stage::with(issuer, ROUTE);
-    let rich = token(json!({"user": {"id": "u-1"}, "app": "app-1", "azp": "azp-1", "permissions": ["a:read", "b c"]}));
-    for (name, expected) in [("x-auth-subject", "u-1"), ("x-auth-client", "app-1"), ("x-auth-scopes", "a:read b%20c")] {
+    let rich = token(
+        json!({"user": {"id": "u-1"}, "app": "app-1", "azp": "azp-1", "permissions": ["a:read", "b c"]}),
+    );
+    for (name, expected) in [
+        ("x-auth-subject", "u-1"),
+        ("x-auth-client", "app-1"),
+        ("x-auth-scopes", "a:read b%20c"),
+    ] {
         assert_eq!(received(&stage, &rich, name), [expected], "{name}");
     }
     let poor = token(json!({"azp": "azp-1"}));
-    for (name, expected) in [("x-auth-subject", None), ("x-auth-client", Some("azp-1")), ("x-auth-scopes", Some("orders:read profile"))] {
-        assert_eq!(received(&stage, &poor, name).first().map(String::as_str), expected, "{name}");
+    for (name, expected) in [
+        ("x-auth-subject", None),
+        ("x-auth-client", Some("azp-1")),
+        ("x-auth-scopes", Some("orders:read profile")),
+    ] {
+        assert_eq!(
+            received(&stage, &poor, name).first().map(String::as_str),
+            expected,
+            "{name}"
+        );
     }
 }
 
@@ -161,15 +235,32 @@ fn the_token_goes_on_unless_it_is_kept_back() {
                   [[route]]\npath = \"/on/*\"\nupstream = \"api\"\nforward_token = true";
     let good = token(json!({}));
     let value = format!("bearer  {good}");
-    for (global, expected) in [("true", [true, false, true]), ("false", [false, false, true])] {
+    for (global, expected) in [
+        ("true", [true, false, true]),
+        ("false", [false, false, true]),
+    ] {
         let stage = Stage::with_all(&format!("[identity]\nforward_token = {global}"), "", routes);
         for (target, goes_on) in ["/", "/back/x", "/on/x"].into_iter().zip(expected) {
-            let answer = stage.gateway.send(&Request::get(target).header("Authorization", &value));
+            let answer = stage
+                .gateway
+                .send(&Request::get(target).header("Authorization", &value));
             assert_eq!(answer.outcome(), "200");
             let received = stage.upstream.last();
-            assert_eq!(received.all("authorization") == [&*value], goes_on, "{target}, {global}: {received:?}");
-            assert_eq!(received.header("authorization").is_some(), goes_on, "{target}, {global}");
-            assert_eq!(received.all("x-auth-subject"), ["alice"], "{target}, {global}");
+            assert_eq!(
+                received.all("authorization") == [&*value],
+                goes_on,
+                "{target}, {global}: {received:?}"
+            );
+            assert_eq!(
+                received.header("authorization").is_some(),
+                goes_on,
+                "{target}, {global}"
+            );
+            assert_eq!(
+                received.all("x-auth-subject"),
+                ["alice"],
+                "{target}, {global}"
+            );
         }
     }
 }

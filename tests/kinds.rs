@@ -32,7 +32,10 @@ fn check_types(stage: &Stage, rows: &[(Value, &str)]) {
 
 fn check_claims(stage: &Stage, rows: &[(Value, &str)]) {
     for (changes, expected) in rows {
-        let outcome = stage.gateway.get("/", &typed(&json!("JWT"), changes.clone())).outcome();
+        let outcome = stage
+            .gateway
+            .get("/", &typed(&json!("JWT"), changes.clone()))
+            .outcome();
         assert_eq!(outcome, *expected, "{changes}");
     }
 }
@@ -66,7 +69,12 @@ fn tokens_that_are_typed_as_something_else_are_refused() {
         "entity-statement+jwt",
         "kb+jwt",
     ] {
-        for spelling in [kind.to_owned(), kind.to_uppercase(), format!("application/{kind}"), format!("APPLICATION/{kind}")] {
+        for spelling in [
+            kind.to_owned(),
+            kind.to_uppercase(),
+            format!("application/{kind}"),
+            format!("APPLICATION/{kind}"),
+        ] {
             check_types(&stage, &[(json!(spelling), OTHER)]);
         }
     }
@@ -92,7 +100,15 @@ fn listed_types_are_the_only_ones_and_must_be_there() {
         ],
     );
     let stage = Stage::with("token_types = [\"JWT\", \"application/at+JWT\"]", ROUTE);
-    check_types(&stage, &[(json!("jwt"), "200"), (json!("at+jwt"), "200"), (json!(null), OTHER), (json!("x"), OTHER)]);
+    check_types(
+        &stage,
+        &[
+            (json!("jwt"), "200"),
+            (json!("at+jwt"), "200"),
+            (json!(null), OTHER),
+            (json!("x"), OTHER),
+        ],
+    );
 }
 
 // T64, T66
@@ -114,9 +130,18 @@ fn what_a_token_says_it_is_decides_alone() {
             (json!({"typ": "Bearer", "token_use": "id"}), OTHER),
             (json!({"typ": "Refresh", "token_use": "access"}), OTHER),
             // It says that it is an access token, so what looks like an ID token is none.
-            (json!({"typ": "Bearer", "nonce": "n", "client_id": null, "scope": null, "azp": "web"}), "200"),
-            (json!({"typ": "Bearer", "at_hash": "h", "nonce": "n"}), "200"),
-            (json!({"token_use": "access", "at_hash": "h", "client_id": null, "scope": null}), "200"),
+            (
+                json!({"typ": "Bearer", "nonce": "n", "client_id": null, "scope": null, "azp": "web"}),
+                "200",
+            ),
+            (
+                json!({"typ": "Bearer", "at_hash": "h", "nonce": "n"}),
+                "200",
+            ),
+            (
+                json!({"token_use": "access", "at_hash": "h", "client_id": null, "scope": null}),
+                "200",
+            ),
         ],
     );
 }
@@ -134,18 +159,30 @@ fn what_says_nothing_is_an_id_token_by_its_hashes_or_a_bare_nonce() {
             (json!({"at_hash": "h", "nonce": "n", "azp": "web"}), OTHER),
             (json!({"s_hash": "h"}), "200"),
             (json!({"nonce": "n"}), "200"),
-            (bare(json!({"auth_time": 1, "amr": ["pwd"], "acr": "1"})), "200"),
+            (
+                bare(json!({"auth_time": 1, "amr": ["pwd"], "acr": "1"})),
+                "200",
+            ),
         ],
     );
     // A nonce beside none of the claims of access tokens; each of them alone makes it one.
     let without = json!({"scope": Value::Null, "client_id": Value::Null, "nonce": "n"});
     check_claims(&stage, &[(without.clone(), OTHER)]);
-    for (name, value) in [("scope", "openid"), ("scp", "read"), ("client_id", "web"), ("azp", "web"), ("cid", "web")] {
+    for (name, value) in [
+        ("scope", "openid"),
+        ("scp", "read"),
+        ("client_id", "web"),
+        ("azp", "web"),
+        ("cid", "web"),
+    ] {
         let mut changes = without.clone();
         changes[name] = json!(value);
         check_claims(&stage, &[(changes, "200")]);
     }
-    check_claims(&stage, &[(json!({"scope": null, "client_id": null}), "200")]);
+    check_claims(
+        &stage,
+        &[(json!({"scope": null, "client_id": null}), "200")],
+    );
 }
 
 #[test]
@@ -154,9 +191,15 @@ fn id_tokens_pass_where_they_are_accepted_and_other_kinds_do_not() {
     check_claims(
         &stage,
         &[
-            (json!({"at_hash": "h", "nonce": "n", "scope": null, "client_id": null}), "200"),
+            (
+                json!({"at_hash": "h", "nonce": "n", "scope": null, "client_id": null}),
+                "200",
+            ),
             (json!({"c_hash": "h"}), "200"),
-            (json!({"nonce": "n", "scope": null, "client_id": null}), "200"),
+            (
+                json!({"nonce": "n", "scope": null, "client_id": null}),
+                "200",
+            ),
             (json!({"token_use": "id"}), "200"),
             (json!({"typ": "ID"}), "200"),
             (json!({"typ": "Bearer"}), "200"),
@@ -165,5 +208,12 @@ fn id_tokens_pass_where_they_are_accepted_and_other_kinds_do_not() {
             (json!({"typ": "Logout"}), OTHER),
         ],
     );
-    check_types(&stage, &[(json!("logout+jwt"), OTHER), (json!("dpop+jwt"), OTHER), (json!("JWT"), "200")]);
+    check_types(
+        &stage,
+        &[
+            (json!("logout+jwt"), OTHER),
+            (json!("dpop+jwt"), OTHER),
+            (json!("JWT"), "200"),
+        ],
+    );
 }

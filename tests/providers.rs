@@ -57,11 +57,18 @@ const PROVIDERS: [(&str, &str, &str); 8] = [
         "issuer = \"https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbC\"\naudience_claim = \"client_id\"\naudiences = [\"1example23456789\"]",
         "claims = [{ claim = \"cognito:groups\", contains = \"clerks\" }]\nany_scope = [\"orders/read\", \"orders/write\"]",
     ),
-    ("google", "issuer = \"https://accounts.google.com\"\naudiences = [\"407.apps.googleusercontent.com\"]", ""),
+    (
+        "google",
+        "issuer = \"https://accounts.google.com\"\naudiences = [\"407.apps.googleusercontent.com\"]",
+        "",
+    ),
 ];
 
 fn configuration(provider: &Server, upstream: &Server) -> String {
-    let mut text = format!("[[upstream]]\nname = \"api\"\nservers = [\"{}\"]\n", upstream.url());
+    let mut text = format!(
+        "[[upstream]]\nname = \"api\"\nservers = [\"{}\"]\n",
+        upstream.url()
+    );
     for (name, issuer, route) in PROVIDERS {
         text += &format!(
             "[[issuer]]\nname = \"{name}\"\njwks_uri = \"{}/jwks\"\n{issuer}\n\
@@ -82,18 +89,29 @@ fn signed(claims: &Value) -> String {
 }
 
 fn outcome(stage: &Stage, provider: &str, claims: &Value) -> String {
-    stage.gateway.get(&format!("/{provider}/x"), &signed(claims)).outcome()
+    stage
+        .gateway
+        .get(&format!("/{provider}/x"), &signed(claims))
+        .outcome()
 }
 
 /// Asserts that the token is admitted and gives what the upstream got.
 fn admitted(stage: &Stage, provider: &str, claims: &Value) -> Received {
-    assert_eq!(outcome(stage, provider, claims), "200", "{provider}: {claims}");
+    assert_eq!(
+        outcome(stage, provider, claims),
+        "200",
+        "{provider}: {claims}"
+    );
     stage.upstream.last()
 }
 
 fn refused(stage: &Stage, provider: &str, claims: &Value, rows: &[(Value, &str)]) {
     for (changes, expected) in rows {
-        assert_eq!(outcome(stage, provider, &changed(claims.clone(), changes.clone())), *expected, "{provider}: {changes}");
+        assert_eq!(
+            outcome(stage, provider, &changed(claims.clone(), changes.clone())),
+            *expected,
+            "{provider}: {changes}"
+        );
     }
 }
 
@@ -112,7 +130,8 @@ fn a_keycloak_access_token_is_accepted_and_its_other_tokens_are_not() {
     assert_eq!(received.all("x-auth-subject"), ["f:5d1:alice"]);
     assert_eq!(received.all("x-auth-client"), ["web-app"]);
     assert_eq!(received.all("x-auth-scopes"), ["openid email profile"]);
-    let lightweight = json!({"sub": null, "name": null, "email_verified": null, "aud": "orders-api"});
+    let lightweight =
+        json!({"sub": null, "name": null, "email_verified": null, "aud": "orders-api"});
     admitted(&stage, "keycloak", &changed(claims.clone(), lightweight));
     let other = "401 token_type_mismatch";
     refused(
@@ -120,17 +139,38 @@ fn a_keycloak_access_token_is_accepted_and_its_other_tokens_are_not() {
         "keycloak",
         &claims,
         &[
-            (json!({"typ": "ID", "aud": "orders-api", "at_hash": "h"}), other),
-            (json!({"typ": "Refresh", "aud": "https://sso.example.com/realms/acme"}), other),
+            (
+                json!({"typ": "ID", "aud": "orders-api", "at_hash": "h"}),
+                other,
+            ),
+            (
+                json!({"typ": "Refresh", "aud": "https://sso.example.com/realms/acme"}),
+                other,
+            ),
             (json!({"typ": "Offline"}), other),
             (json!({"typ": "Logout"}), other),
             (json!({"aud": "account"}), "401 audience_mismatch"),
             (json!({"aud": null}), "401 claim_missing"),
-            (json!({"iss": "https://sso.example.com/realms/other"}), "401 issuer_unknown"),
-            (json!({"realm_access": {"roles": ["clerks", "cler"]}}), "403 claim_denied"),
-            (json!({"resource_access": {"com": {"acme": {"app": {"roles": ["reader"]}}}}}), "403 claim_denied"),
-            (json!({"scope": "openid email_verified"}), "403 scope_insufficient"),
-            (json!({"cnf": {"jkt": "x"}, "typ": "DPoP"}), "401 token_binding_unproven"),
+            (
+                json!({"iss": "https://sso.example.com/realms/other"}),
+                "401 issuer_unknown",
+            ),
+            (
+                json!({"realm_access": {"roles": ["clerks", "cler"]}}),
+                "403 claim_denied",
+            ),
+            (
+                json!({"resource_access": {"com": {"acme": {"app": {"roles": ["reader"]}}}}}),
+                "403 claim_denied",
+            ),
+            (
+                json!({"scope": "openid email_verified"}),
+                "403 scope_insufficient",
+            ),
+            (
+                json!({"cnf": {"jkt": "x"}, "typ": "DPoP"}),
+                "401 token_binding_unproven",
+            ),
         ],
     );
 }
@@ -145,7 +185,10 @@ fn an_auth0_access_token_is_accepted_for_the_api() {
         "https://acme.example/roles": ["clerk"],
     });
     let received = admitted(&stage, "auth0", &claims);
-    assert_eq!(received.all("x-auth-subject"), ["auth0|5f7c8ec7c33c6c004bbafe82"]);
+    assert_eq!(
+        received.all("x-auth-subject"),
+        ["auth0|5f7c8ec7c33c6c004bbafe82"]
+    );
     assert_eq!(received.all("x-auth-client"), ["my_client_id"]);
     assert_eq!(received.all("x-auth-scopes"), ["orders:read orders:write"]);
     let machine = json!({"sub": "my_client_id@clients", "gty": "client-credentials", "aud": "https://orders.acme.example",
@@ -156,10 +199,22 @@ fn an_auth0_access_token_is_accepted_for_the_api() {
         "auth0",
         &claims,
         &[
-            (json!({"aud": "https://acme.eu.auth0.com/userinfo"}), "401 audience_mismatch"),
-            (json!({"permissions": [], "scope": "orders:read"}), "403 scope_insufficient"),
-            (json!({"permissions": ["orders:read:all"]}), "403 scope_insufficient"),
-            (json!({"iss": "https://acme.eu.auth0.com"}), "401 issuer_unknown"),
+            (
+                json!({"aud": "https://acme.eu.auth0.com/userinfo"}),
+                "401 audience_mismatch",
+            ),
+            (
+                json!({"permissions": [], "scope": "orders:read"}),
+                "403 scope_insufficient",
+            ),
+            (
+                json!({"permissions": ["orders:read:all"]}),
+                "403 scope_insufficient",
+            ),
+            (
+                json!({"iss": "https://acme.eu.auth0.com"}),
+                "401 issuer_unknown",
+            ),
             (
                 json!({"aud": "my_client_id", "nonce": "n", "azp": null, "scope": null, "permissions": null, "sid": "s"}),
                 "401 token_type_mismatch",
@@ -187,9 +242,15 @@ fn an_entra_token_is_accepted_from_a_tenant_that_is_let_in() {
     let stage = stage();
     let claims = entra(&entra_issuer(TENANT), TENANT);
     let received = admitted(&stage, "entra", &claims);
-    assert_eq!(received.all("x-auth-subject"), ["690222be-ff1a-4d56-abd1-7e4f7d38e474"]);
+    assert_eq!(
+        received.all("x-auth-subject"),
+        ["690222be-ff1a-4d56-abd1-7e4f7d38e474"]
+    );
     assert_eq!(received.all("x-auth-issuer"), [entra_issuer(TENANT)]);
-    assert_eq!(received.all("x-auth-client"), ["6e74172b-be56-4843-9ff4-e66a39bb12e3"]);
+    assert_eq!(
+        received.all("x-auth-client"),
+        ["6e74172b-be56-4843-9ff4-e66a39bb12e3"]
+    );
     assert_eq!(received.all("x-auth-scopes"), ["access_as_user profile"]);
     let unknown = "401 issuer_unknown";
     refused(
@@ -197,23 +258,44 @@ fn an_entra_token_is_accepted_from_a_tenant_that_is_let_in() {
         "entra",
         &claims,
         &[
-            (json!({"iss": entra_issuer(STRANGER), "tid": STRANGER}), unknown),
+            (
+                json!({"iss": entra_issuer(STRANGER), "tid": STRANGER}),
+                unknown,
+            ),
             (json!({"tid": STRANGER}), unknown),
             (json!({"iss": entra_issuer(STRANGER)}), unknown),
             (json!({"tid": null}), unknown),
             (json!({"tid": 5}), unknown),
             (json!({"tid": [TENANT]}), unknown),
             (json!({"tid": ""}), unknown),
-            (json!({"iss": entra_issuer("{tid}"), "tid": "{tid}"}), unknown),
-            (json!({"iss": entra_issuer("common"), "tid": "common"}), unknown),
+            (
+                json!({"iss": entra_issuer("{tid}"), "tid": "{tid}"}),
+                unknown,
+            ),
+            (
+                json!({"iss": entra_issuer("common"), "tid": "common"}),
+                unknown,
+            ),
             (json!({"iss": entra_issuer(""), "tid": ""}), unknown),
-            (json!({"iss": entra_issuer(&format!("{TENANT}/x")), "tid": format!("{TENANT}/x")}), unknown),
-            (json!({"iss": format!("https://login.microsoftonline.com/{TENANT}/")}), unknown),
-            (json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"}), unknown),
+            (
+                json!({"iss": entra_issuer(&format!("{TENANT}/x")), "tid": format!("{TENANT}/x")}),
+                unknown,
+            ),
+            (
+                json!({"iss": format!("https://login.microsoftonline.com/{TENANT}/")}),
+                unknown,
+            ),
+            (
+                json!({"iss": format!("https://sts.windows.net/{TENANT}/"), "ver": "1.0"}),
+                unknown,
+            ),
             (json!({"aud": "api://orders"}), "401 audience_mismatch"),
             (json!({"scp": "access_as_users"}), "403 scope_insufficient"),
             (json!({"roles": ["Orders.ReadWrite"]}), "403 claim_denied"),
-            (json!({"scp": null, "azp": null, "nonce": "n"}), "401 token_type_mismatch"),
+            (
+                json!({"scp": null, "azp": null, "nonce": "n"}),
+                "401 token_type_mismatch",
+            ),
         ],
     );
 }
@@ -233,7 +315,11 @@ fn any_entra_tenant_is_let_in_by_a_star_but_only_as_itself() {
         (issuer("{tid}"), "{tid}"),
         (entra_issuer(TENANT), TENANT),
     ] {
-        assert_eq!(outcome(&stage, "entra-any", &entra(&iss, tid)), "401 issuer_unknown", "{iss} {tid}");
+        assert_eq!(
+            outcome(&stage, "entra-any", &entra(&iss, tid)),
+            "401 issuer_unknown",
+            "{iss} {tid}"
+        );
     }
 }
 
@@ -245,7 +331,12 @@ fn an_entra_v1_token_is_accepted_from_its_own_issuer() {
     let claims = changed(entra(&iss, TENANT), changes);
     let received = admitted(&stage, "entra-v1", &claims);
     assert_eq!(received.all("x-auth-client"), ["c44b4083"]);
-    refused(&stage, "entra-v1", &claims, &[(json!({"iss": entra_issuer(TENANT)}), "401 issuer_unknown")]);
+    refused(
+        &stage,
+        "entra-v1",
+        &claims,
+        &[(json!({"iss": entra_issuer(TENANT)}), "401 issuer_unknown")],
+    );
     // The same token is none of the v2 issuer's.
     assert_eq!(outcome(&stage, "entra", &claims), "401 issuer_unknown");
 }
@@ -267,10 +358,16 @@ fn an_okta_token_of_a_custom_server_is_accepted() {
         "okta",
         &claims,
         &[
-            (json!({"iss": "https://acme.okta.com", "aud": "https://acme.okta.com"}), "401 issuer_unknown"),
+            (
+                json!({"iss": "https://acme.okta.com", "aud": "https://acme.okta.com"}),
+                "401 issuer_unknown",
+            ),
             (json!({"scp": ["openid"]}), "403 scope_insufficient"),
             (json!({"scp": "openid orders:read"}), "200"),
-            (json!({"jti": "ID.x", "cid": null, "scp": null, "aud": "0oabcdef", "at_hash": "h", "amr": ["pwd"]}), "401 token_type_mismatch"),
+            (
+                json!({"jti": "ID.x", "cid": null, "scp": null, "aud": "0oabcdef", "at_hash": "h", "amr": ["pwd"]}),
+                "401 token_type_mismatch",
+            ),
         ],
     );
 }
@@ -293,14 +390,20 @@ fn a_cognito_access_token_is_accepted_by_its_client_id() {
         &[
             (json!({"client_id": "another"}), "401 audience_mismatch"),
             (json!({"client_id": null}), "401 claim_missing"),
-            (json!({"client_id": null, "aud": "1example23456789"}), "401 claim_missing"),
+            (
+                json!({"client_id": null, "aud": "1example23456789"}),
+                "401 claim_missing",
+            ),
             (json!({"client_id": 5}), "401 audience_mismatch"),
             (
                 json!({"token_use": "id", "client_id": null, "aud": "1example23456789", "scope": null, "cognito:username": "alice"}),
                 "401 token_type_mismatch",
             ),
             (json!({"cognito:groups": null}), "403 claim_denied"),
-            (json!({"scope": "aws.cognito.signin.user.admin"}), "403 scope_insufficient"),
+            (
+                json!({"scope": "aws.cognito.signin.user.admin"}),
+                "403 scope_insufficient",
+            ),
             (json!({"scope": "orders/write"}), "200"),
         ],
     );
@@ -315,7 +418,13 @@ fn a_google_id_token_is_refused() {
         "sub": "110169484474386276334", "hd": "acme.example", "email": "alice@acme.example", "email_verified": true,
         "at_hash": "HK6E_P6Dh8Y93mRNtsDB1Q", "nonce": "n", "iat": now(), "exp": now() + 3600,
     });
-    assert_eq!(outcome(&stage, "google", &claims), "401 token_type_mismatch");
+    assert_eq!(
+        outcome(&stage, "google", &claims),
+        "401 token_type_mismatch"
+    );
     let without_hash = changed(claims, json!({"at_hash": null, "azp": null}));
-    assert_eq!(outcome(&stage, "google", &without_hash), "401 token_type_mismatch");
+    assert_eq!(
+        outcome(&stage, "google", &without_hash),
+        "401 token_type_mismatch"
+    );
 }

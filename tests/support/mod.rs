@@ -33,9 +33,14 @@ pub const AUDIENCE: &str = "https://api.example.com";
 /// The name of its key.
 pub const KID: &str = "corp-1";
 
-#[allow(clippy::disallowed_methods, reason = "the gateway under test reads the system's clock, and so do its tokens")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the gateway under test reads the system's clock, and so do its tokens"
+)]
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     i64::try_from(since.as_secs()).expect("seconds")
 }
 
@@ -90,7 +95,13 @@ impl Stage {
 }
 
 /// The configuration of a stage.
-pub fn configuration(top: &str, provider: &Server, issuer: &str, upstream: &Server, routes: &str) -> String {
+pub fn configuration(
+    top: &str,
+    provider: &Server,
+    issuer: &str,
+    upstream: &Server,
+    routes: &str,
+) -> String {
     format!(
         r#"
 {top}
