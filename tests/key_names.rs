@@ -13,7 +13,9 @@ mod support;
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
-use support::{KID, Server, Signer, Stage, changed, claims, configuration, corp, now, token};
+use support::{
+    AUDIENCE, KID, Received, Server, Signer, Stage, changed, claims, configuration, corp, now,
+};
 
 const ROUTE: &str = "path = \"/*\"\nupstream = \"api\"";
 
@@ -83,7 +85,7 @@ fn keys_and_addresses_in_the_header_are_not_looked_at() {
         );
     }
     assert_eq!(lure.count(), 0, "nobody went where the header pointed");
-    let elsewhere = |request: support::Received| request.target != "/jwks";
+    let elsewhere = |request: Received| request.target != "/jwks";
     assert!(
         !stage.provider.received().into_iter().any(elsewhere),
         "only the key set is fetched"
@@ -145,7 +147,7 @@ fn one_name_under_two_issuers_is_two_keys() {
     let second = format!(
         "[[issuer]]\nname = \"other\"\nissuer = \"https://other.example\"\njwks_uri = \"{}/jwks\"\naudiences = [\"{}\"]",
         other.url(),
-        support::AUDIENCE
+        AUDIENCE
     );
     let route = format!("{ROUTE}\nissuers = [\"corp\", \"other\"]");
     let stage = Stage::written(vec![ours.jwk(KID)], |provider, upstream| {

@@ -12,7 +12,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{KID, Server, Signer, Stage, changed, claims, configuration, corp, token};
+use support::{AUDIENCE, KID, Server, Signer, Stage, changed, claims, configuration, corp, token};
 
 const INSUFFICIENT: &str = "403 scope_insufficient";
 const DENIED: &str = "403 claim_denied";
@@ -108,7 +108,7 @@ fn one_of_any_scope_is_enough_and_the_challenge_names_them_all() {
             "both",
             "scopes = [\"base\"]\nany_scope = [\"a:read\", \"a:write\"]",
         ),
-        ("none", ""),
+        ("free", ""),
     ]);
     for (scope, any, both) in [
         ("a:read", "200", INSUFFICIENT),
@@ -121,7 +121,7 @@ fn one_of_any_scope_is_enough_and_the_challenge_names_them_all() {
         let changes = json!({"scope": scope});
         check(&stage, "/any/x", &[(changes.clone(), any)]);
         check(&stage, "/both/x", &[(changes.clone(), both)]);
-        check(&stage, "/none/x", &[(changes, "200")]);
+        check(&stage, "/free/x", &[(changes, "200")]);
     }
     let answer = stage.gateway.get("/both/x", &token(json!({"scope": "x"})));
     let challenge = answer.all("www-authenticate");
