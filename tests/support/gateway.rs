@@ -194,7 +194,7 @@ impl Gateway {
         text.lines()
             .filter(is_meant)
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-            .sum()
+            .fold(0.0, |sum, value| sum + value)
     }
 
     /// The access record of the request of that id.

@@ -38,6 +38,13 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// The status, and the reason where it is a rejection: `200`, `401 token_expired`.
+    pub fn outcome(&self) -> String {
+        format!("{} {}", self.status, self.reason())
+            .trim_end()
+            .to_owned()
+    }
+
     /// The `reason` of a problem body; empty if the answer is none of the gateway's rejections.
     pub fn reason(&self) -> String {
         let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();

@@ -78,9 +78,15 @@ impl Stage {
 
     /// `top` comes first: other sections.
     pub fn with_all(top: &str, issuer: &str, routes: &str) -> Self {
-        let (upstream, provider) = (Server::echo(), Server::keys(vec![corp().jwk(KID)]));
-        let text = configuration(top, &provider, issuer, &upstream, routes);
-        let gateway = Gateway::start(&text);
+        Self::written(vec![corp().jwk(KID)], |provider, upstream| {
+            configuration(top, provider, issuer, upstream, routes)
+        })
+    }
+
+    /// With those keys and a configuration of the caller's, who is told the provider and the upstream.
+    pub fn written(keys: Vec<Value>, write: impl FnOnce(&Server, &Server) -> String) -> Self {
+        let (upstream, provider) = (Server::echo(), Server::keys(keys));
+        let gateway = Gateway::start(&write(&provider, &upstream));
         Self {
             upstream,
             provider,
