@@ -1,5 +1,15 @@
 //! A gateway from its start to its end: what it refuses to start with, how it reloads, and how it drains.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
 
 #[path = "lifecycle/drain.rs"]
 mod drain;

@@ -17,6 +17,8 @@ mod answers;
 mod odd;
 #[path = "reasons/rows.rs"]
 mod rows;
+#[path = "reasons/table.rs"]
+mod table;
 
 use std::collections::BTreeSet;
 
@@ -42,12 +44,27 @@ struct Expected {
 }
 
 impl Expected {
-    fn new(reason: Rejection, name: &'static str, route: &'static str, issuer: &'static str) -> Self {
-        Self { reason, name, route, issuer, scope: "" }
+    fn new(
+        reason: Rejection,
+        name: &'static str,
+        route: &'static str,
+        issuer: &'static str,
+    ) -> Self {
+        Self {
+            reason,
+            name,
+            route,
+            issuer,
+            scope: "",
+        }
     }
 
     fn count(&self, gateway: &Gateway) -> f64 {
-        let labels = [("route", self.route), ("issuer", self.issuer), ("reason", self.reason.code())];
+        let labels = [
+            ("route", self.route),
+            ("issuer", self.issuer),
+            ("reason", self.reason.code()),
+        ];
         gateway.metric("portcullis_rejections_total", &labels)
     }
 
@@ -61,23 +78,48 @@ impl Expected {
             Some(challenge) => assert_eq!(challenges, [challenge], "{name}"),
             None => assert_eq!(challenges, [""; 0], "{name}"),
         }
-        assert_eq!(response.all("content-type"), ["application/problem+json"], "{name}");
+        assert_eq!(
+            response.all("content-type"),
+            ["application/problem+json"],
+            "{name}"
+        );
         assert_eq!(response.all("cache-control"), ["no-store"], "{name}");
         let retry_after: Option<u32> = response.header("retry-after").map(|it| it.parse().unwrap());
         match reason.status() {
             429 | 503 => assert!(retry_after.is_some_and(|seconds| seconds > 0), "{name}"),
             _ => assert_eq!(retry_after, None, "{name}"),
         }
-        assert_eq!(response.header("allow").is_some(), reason.status() == 405, "{name}");
+        assert_eq!(
+            response.header("allow").is_some(),
+            reason.status() == 405,
+            "{name}"
+        );
         self.assert_problem(response);
     }
 
     fn assert_problem(&self, response: &Response) {
         let (reason, name, problem) = (self.reason, self.name, response.json());
-        let members: BTreeSet<&str> = problem.as_object().unwrap().keys().map(String::as_str).collect();
-        let wanted = ["type", "title", "status", "detail", "reason", "hint", "request_id"];
+        let members: BTreeSet<&str> = problem
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let wanted = [
+            "type",
+            "title",
+            "status",
+            "detail",
+            "reason",
+            "hint",
+            "request_id",
+        ];
         assert_eq!(members, BTreeSet::from(wanted), "{name}");
-        assert_eq!(problem["type"], format!("urn:portcullis:rejection:{reason}"), "{name}");
+        assert_eq!(
+            problem["type"],
+            format!("urn:portcullis:rejection:{reason}"),
+            "{name}"
+        );
         assert_eq!(problem["title"], reason.title(), "{name}");
         assert_eq!(problem["status"], reason.status(), "{name}");
         assert_eq!(problem["detail"], reason.detail(), "{name}");
@@ -107,7 +149,10 @@ impl Expected {
     fn assert_counted_and_logged(&self, gateway: &Gateway, before: f64, response: &Response) {
         let name = self.name;
         let added = self.count(gateway) - before;
-        assert!((added - 1.0).abs() < f64::EPSILON, "{name}: {added} more were counted");
+        assert!(
+            (added - 1.0).abs() < f64::EPSILON,
+            "{name}: {added} more were counted"
+        );
         let record = gateway.record(response.header("x-request-id").unwrap());
         assert_eq!(record["reason"], self.reason.code(), "{name}: {record}");
         assert_eq!(record["status"], self.reason.status(), "{name}: {record}");
@@ -156,12 +201,17 @@ fn every_reason_is_produced_by_a_row_or_is_out_of_reach_for_a_reason() {
     let mut covered: BTreeSet<Rejection> = rows::reasons().into_iter().collect();
     covered.extend(odd::REASONS);
     for (reason, why) in OUT_OF_REACH {
-        assert!(covered.insert(reason), "{reason} is within reach, whatever is said: {why}");
+        assert!(
+            covered.insert(reason),
+            "{reason} is within reach, whatever is said: {why}"
+        );
     }
     assert_eq!(covered, Rejection::ALL.iter().copied().collect());
 }
 
 /// `null`, a missing member and another text are all not it.
 fn text<'value>(value: &'value Value, member: &str) -> &'value str {
-    value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}"))
+    value[member]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {member} in {value}"))
 }

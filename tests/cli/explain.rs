@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Ended, run, run_with};
-use crate::support::{ISSUER, KID, Reply, Signer, Stage, changed, claims, configuration, corp, now, token};
+use crate::support::{
+    ISSUER, KID, Reply, Signer, Stage, changed, claims, configuration, corp, now, token,
+};
 
 const ROUTES: &str = "name = \"orders\"\npath = \"/orders/*\"\nupstream = \"api\"\nmethods = [\"GET\"]\n\
                       scopes = [\"orders:read\"]";
@@ -18,7 +20,10 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let desk = Self { stage: Stage::with("", ROUTES), folder: tempfile::tempdir().unwrap() };
+        let desk = Self {
+            stage: Stage::with("", ROUTES),
+            folder: tempfile::tempdir().unwrap(),
+        };
         let admin = desk.stage.gateway.admin.to_string();
         desk.write(&admin);
         desk
@@ -32,7 +37,11 @@ impl Desk {
     }
 
     fn file(&self) -> String {
-        self.folder.path().join("portcullis.toml").display().to_string()
+        self.folder
+            .path()
+            .join("portcullis.toml")
+            .display()
+            .to_string()
     }
 
     fn explain(&self, words: &[&str], token: &str) -> Ended {
@@ -41,7 +50,8 @@ impl Desk {
 
     fn json(&self, words: &[&str], token: &str) -> (i32, Value) {
         let ended = self.explain(&[&["--json"], words].concat(), token);
-        let explanation = serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{}{}", ended.out, ended.errors));
+        let explanation = serde_json::from_str(&ended.out)
+            .unwrap_or_else(|_| panic!("{}{}", ended.out, ended.errors));
         (ended.code, explanation)
     }
 }
@@ -54,68 +64,125 @@ fn check<'explanation>(explanation: &'explanation Value, reason: &str) -> &'expl
 
 const ORDERS: [&str; 2] = ["--url", "https://api.example.com/orders/1"];
 
-/// Words, token, exit code, reason.
-fn rows() -> Vec<(&'static str, Vec<&'static str>, String, i32, Option<Rejection>)> {
+/// A question, and what it is answered with; without a reason the token is admitted.
+struct Row {
+    name: &'static str,
+    words: &'static [&'static str],
+    token: String,
+    reason: Option<Rejection>,
+}
+
+impl Row {
+    const fn code(&self) -> i32 {
+        if self.reason.is_some() { 1 } else { 0 }
+    }
+}
+
+fn rows() -> Vec<Row> {
+    use Rejection::{
+        AudienceMismatch, IssuerUnknown, KeyUnknown, MethodNotAllowed, PathAmbiguous, RouteUnknown,
+        ScopeInsufficient, SignatureInvalid, TokenEncrypted, TokenExpired, TokenMalformed,
+        TokenNotYetValid, TokenOpaque,
+    };
+    let ask = |name, words, token: &str, reason| Row {
+        name,
+        words,
+        token: token.to_owned(),
+        reason,
+    };
+    let bad = |reason: Rejection, changes| ask(reason.code(), &[], &token(changes), Some(reason));
+    let denied =
+        |reason: Rejection, changes| ask(reason.code(), &ORDERS, &token(changes), Some(reason));
     let forged = Signer::new("ES256").sign(KID, &claims());
     let old = corp().sign("gone", &changed(claims(), json!({"iat": now() - 100})));
-    let of = |changes| token(changes);
+    let good = token(json!({}));
+    let stranger = token(json!({"aud": "x"}));
+    let late = json!({"exp": now() - 60, "iat": now() - 90});
+    let post: &[&str] = &["--method", "POST", "--url", "/orders/1"];
+    let slash: &[&str] = &["--url", "/orders/a%2Fb"];
     vec![
-        ("good, no URL", vec![], of(json!({})), 0, None),
-        ("good for the URL", ORDERS.to_vec(), of(json!({})), 0, None),
-        ("good for the path", vec!["--url", "/orders/1"], of(json!({})), 0, None),
-        ("no route", vec!["--url", "/nowhere"], of(json!({})), 1, Some(Rejection::RouteUnknown)),
-        (
-            "another method",
-            vec!["--method", "POST", "--url", "/orders/1"],
-            of(json!({})),
-            1,
-            Some(Rejection::MethodNotAllowed),
+        ask("good, no URL", &[], &good, None),
+        ask("good for the URL", &ORDERS, &good, None),
+        ask("good for the path", &["--url", "/orders/1"], &good, None),
+        ask("another audience, no URL", &[], &stranger, None),
+        ask(
+            "no route",
+            &["--url", "/nowhere"],
+            &good,
+            Some(RouteUnknown),
         ),
-        ("an encoded slash", vec!["--url", "/orders/a%2Fb"], of(json!({})), 1, Some(Rejection::PathAmbiguous)),
-        ("opaque", vec![], "2YotnFZFEjr1zCsicMWpAA".to_owned(), 1, Some(Rejection::TokenOpaque)),
-        ("encrypted", vec![], "a.b.c.d.secretsignature".to_owned(), 1, Some(Rejection::TokenEncrypted)),
-        ("malformed", vec![], "YQ.YQ.secretsignature".to_owned(), 1, Some(Rejection::TokenMalformed)),
-        ("a foreign issuer", vec![], of(json!({"iss": "https://other/"})), 1, Some(Rejection::IssuerUnknown)),
-        ("expired", vec![], of(json!({"exp": now() - 60, "iat": now() - 90})), 1, Some(Rejection::TokenExpired)),
-        ("forged", vec![], forged, 1, Some(Rejection::SignatureInvalid)),
-        ("a key that is gone", vec![], old, 1, Some(Rejection::KeyUnknown)),
-        ("not yet valid", vec![], of(json!({"nbf": now() + 300})), 1, Some(Rejection::TokenNotYetValid)),
-        ("another audience, no URL", vec![], of(json!({"aud": "x"})), 0, None),
-        ("another audience", ORDERS.to_vec(), of(json!({"aud": "x"})), 1, Some(Rejection::AudienceMismatch)),
-        ("no scope", ORDERS.to_vec(), of(json!({"scope": "profile"})), 1, Some(Rejection::ScopeInsufficient)),
+        ask("another method", post, &good, Some(MethodNotAllowed)),
+        ask("an encoded slash", slash, &good, Some(PathAmbiguous)),
+        ask("opaque", &[], "2YotnFZFEjr1zCsicMWpAA", Some(TokenOpaque)),
+        ask("encrypted", &[], "a.b.c.d.secretpart", Some(TokenEncrypted)),
+        ask("malformed", &[], "YQ.YQ.secretpart", Some(TokenMalformed)),
+        ask("forged", &[], &forged, Some(SignatureInvalid)),
+        ask("a key that is gone", &[], &old, Some(KeyUnknown)),
+        bad(IssuerUnknown, json!({"iss": "https://other/"})),
+        bad(TokenExpired, late),
+        bad(TokenNotYetValid, json!({"nbf": now() + 300})),
+        denied(AudienceMismatch, json!({"aud": "x"})),
+        denied(ScopeInsufficient, json!({"scope": "profile"})),
     ]
 }
 
 #[test]
 fn the_exit_code_and_the_reason_are_those_of_the_first_check_that_fails() {
     let desk = Desk::new();
-    for (name, words, token, code, reason) in rows() {
-        let (ended, explanation) = desk.json(&words, &token);
+    for row in rows() {
+        let (name, code, reason) = (row.name, row.code(), row.reason);
+        let (ended, explanation) = desk.json(row.words, &row.token);
         assert_eq!(ended, code, "{name}: {explanation:#}");
         let outcome = if code == 0 { "admitted" } else { "rejected" };
         assert_eq!(explanation["outcome"], outcome, "{name}");
-        assert_eq!(explanation["reason"], json!(reason.map(Rejection::code)), "{name}");
-        assert_eq!(explanation["status"], json!(reason.map(Rejection::status)), "{name}");
+        assert_eq!(
+            explanation["reason"],
+            json!(reason.map(Rejection::code)),
+            "{name}"
+        );
+        assert_eq!(
+            explanation["status"],
+            json!(reason.map(Rejection::status)),
+            "{name}"
+        );
         let checks = explanation["checks"].as_array().expect("checks");
         let failed = checks.iter().find(|check| check["result"] == "fail");
-        assert_eq!(failed.map(|check| &check["reason"]), reason.map(|it| json!(it.code())).as_ref(), "{name}");
+        assert_eq!(
+            failed.map(|check| &check["reason"]),
+            reason.map(|it| json!(it.code())).as_ref(),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn checks_come_in_the_order_of_the_reasons_and_say_what_was_found_and_wanted() {
     let desk = Desk::new();
-    for (name, words, token, _, _) in rows() {
-        let (_, explanation) = desk.json(&words, &token);
+    for row in rows() {
+        let name = row.name;
+        let (_, explanation) = desk.json(row.words, &row.token);
         let mut all = Rejection::ALL.iter().map(|reason| reason.code());
         for check in explanation["checks"].as_array().expect("checks") {
             let reason = check["reason"].as_str().expect("a reason");
             // `any` goes on where it stopped: what comes out of order, or twice, is not found any more.
-            assert!(all.any(|code| code == reason), "{name}: {reason} is out of order");
-            assert!(check["found"].is_string() && check["wanted"].is_string(), "{name}: {check}");
+            assert!(
+                all.any(|code| code == reason),
+                "{name}: {reason} is out of order"
+            );
+            assert!(
+                check["found"].is_string() && check["wanted"].is_string(),
+                "{name}: {check}"
+            );
             let result = check["result"].as_str().expect("a result");
-            assert!(["pass", "fail", "skipped"].contains(&result), "{name}: {check}");
-            assert_eq!(check["advice"].is_string(), result == "fail", "{name}: {check}");
+            assert!(
+                ["pass", "fail", "skipped"].contains(&result),
+                "{name}: {check}"
+            );
+            assert_eq!(
+                check["advice"].is_string(),
+                result == "fail",
+                "{name}: {check}"
+            );
         }
     }
 }
@@ -123,17 +190,27 @@ fn checks_come_in_the_order_of_the_reasons_and_say_what_was_found_and_wanted() {
 #[test]
 fn the_signature_is_never_printed_and_standard_input_does_as_well() {
     let desk = Desk::new();
-    for (name, words, token, code, _) in rows() {
-        let by_argument = desk.explain(&words, &token);
-        let arguments = [&["explain", "--config", &desk.file()][..], &words].concat();
+    for row in rows() {
+        let (name, words, token, code) = (row.name, row.words, &row.token, row.code());
+        let by_argument = desk.explain(words, token);
+        let file = desk.file();
+        let arguments = [&["explain", "--config", &file], words].concat();
         let by_input = run_with(&arguments, &format!("Authorization: Bearer {token}\n"));
-        let by_json = desk.explain(&[&["--json"][..], &words].concat(), &token);
+        let by_json = desk.explain(&[&["--json"], words].concat(), token);
         for ended in [&by_argument, &by_input, &by_json] {
             assert_eq!(ended.code, code, "{name}: {}{}", ended.out, ended.errors);
             let signature = token.rsplit('.').next().unwrap();
-            assert!(!format!("{}{}", ended.out, ended.errors).contains(signature), "{name}: {}", ended.out);
+            assert!(
+                !format!("{}{}", ended.out, ended.errors).contains(signature),
+                "{name}: {}",
+                ended.out
+            );
         }
-        assert_eq!(by_argument.out.lines().count(), by_input.out.lines().count(), "{name}");
+        assert_eq!(
+            by_argument.out.lines().count(),
+            by_input.out.lines().count(),
+            "{name}"
+        );
     }
 }
 
@@ -141,19 +218,41 @@ fn the_signature_is_never_printed_and_standard_input_does_as_well() {
 fn text_names_each_check_and_what_to_do_about_the_one_that_fails() {
     let desk = Desk::new();
     let ended = desk.explain(&ORDERS, &token(json!({"scope": "profile"})));
-    let failed: Vec<&str> = ended.out.lines().filter(|line| line.starts_with("FAIL")).collect();
+    let failed: Vec<&str> = ended
+        .out
+        .lines()
+        .filter(|line| line.starts_with("FAIL"))
+        .collect();
     assert_eq!(failed.len(), 1, "{}", ended.out);
-    assert!(failed[0].contains("scope_insufficient") && failed[0].contains("profile"), "{}", ended.out);
+    assert!(
+        failed[0].contains("scope_insufficient") && failed[0].contains("profile"),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.contains("orders:read"), "{}", ended.out);
-    assert!(ended.out.contains(Rejection::ScopeInsufficient.hint()), "{}", ended.out);
-    assert!(!ended.out.contains('\u{1b}'), "a pipe gets no colours: {}", ended.out);
+    assert!(
+        ended.out.contains(Rejection::ScopeInsufficient.hint()),
+        "{}",
+        ended.out
+    );
+    assert!(
+        !ended.out.contains('\u{1b}'),
+        "a pipe gets no colours: {}",
+        ended.out
+    );
 }
 
 #[test]
 fn without_a_url_policy_is_skipped() {
     let desk = Desk::new();
     let (_, explanation) = desk.json(&[], &token(json!({})));
-    for reason in ["route_unknown", "method_not_allowed", "audience_mismatch", "scope_insufficient", "claim_denied"] {
+    for reason in [
+        "route_unknown",
+        "method_not_allowed",
+        "audience_mismatch",
+        "scope_insufficient",
+        "claim_denied",
+    ] {
         assert_eq!(check(&explanation, reason)["result"], "skipped", "{reason}");
     }
     assert_eq!(check(&explanation, "signature_invalid")["result"], "pass");
@@ -167,7 +266,13 @@ fn revocation_is_asked_of_the_running_gateway_and_else_skipped_with_a_reason() {
     assert_eq!(check(&explanation, "token_revoked")["result"], "pass");
 
     let revocation = json!({"jti": "lost", "issuer": ISSUER});
-    assert_eq!(desk.stage.gateway.admin_post("/api/revocations", &revocation).status, 201);
+    assert_eq!(
+        desk.stage
+            .gateway
+            .admin_post("/api/revocations", &revocation)
+            .status,
+        201
+    );
     let (code, explanation) = desk.json(&[], &good);
     assert_eq!((code, &explanation["reason"]), (1, &json!("token_revoked")));
 
@@ -175,7 +280,10 @@ fn revocation_is_asked_of_the_running_gateway_and_else_skipped_with_a_reason() {
     let (code, explanation) = desk.json(&[], &good);
     let skipped = check(&explanation, "token_revoked");
     assert_eq!((code, &skipped["result"]), (0, &json!("skipped")));
-    assert!(skipped["found"].as_str().unwrap().contains("127.0.0.1:1"), "{skipped}");
+    assert!(
+        skipped["found"].as_str().unwrap().contains("127.0.0.1:1"),
+        "{skipped}"
+    );
 }
 
 #[test]
@@ -183,11 +291,22 @@ fn keys_out_of_reach_mean_undecided_and_that_is_said() {
     let desk = Desk::new();
     desk.stage.provider.answer(|_| Reply::Status(500));
     let (code, explanation) = desk.json(&[], &token(json!({})));
-    assert_eq!((code, &explanation["outcome"]), (3, &json!("undecided")), "{explanation:#}");
-    assert_eq!((&explanation["reason"], &explanation["status"]), (&json!("keys_unavailable"), &json!(503)));
+    assert_eq!(
+        (code, &explanation["outcome"]),
+        (3, &json!("undecided")),
+        "{explanation:#}"
+    );
+    assert_eq!(
+        (&explanation["reason"], &explanation["status"]),
+        (&json!("keys_unavailable"), &json!(503))
+    );
     let ended = desk.explain(&[], &token(json!({})));
     assert_eq!(ended.code, 3);
-    assert!(ended.out.contains("cannot be fetched") && ended.out.contains("500"), "{}", ended.out);
+    assert!(
+        ended.out.contains("cannot be fetched") && ended.out.contains("500"),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.contains("cannot be decided"), "{}", ended.out);
 }
 
@@ -196,7 +315,11 @@ fn keys_out_of_reach_mean_undecided_and_that_is_said() {
 fn a_fresh_token_of_an_unknown_key_is_decided() {
     let desk = Desk::new();
     let (code, explanation) = desk.json(&[], &corp().sign("gone", &claims()));
-    assert_eq!((code, &explanation["reason"]), (1, &json!("key_unknown")), "{explanation:#}");
+    assert_eq!(
+        (code, &explanation["reason"]),
+        (1, &json!("key_unknown")),
+        "{explanation:#}"
+    );
 }
 
 #[test]
@@ -205,12 +328,21 @@ fn wrong_usage_and_a_wrong_configuration_end_with_2() {
     let good = token(json!({}));
     for words in [&["--url", "no url"][..], &["--method", "G T", "--url", "/"]] {
         let ended = desk.explain(words, &good);
-        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{words:?}: {}", ended.errors);
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (2, ""),
+            "{words:?}: {}",
+            ended.errors
+        );
         assert!(!ended.errors.is_empty(), "{words:?}");
     }
     std::fs::write(desk.file(), "[server]\n").unwrap();
     let ended = desk.explain(&[], &good);
     assert_eq!((ended.code, ended.out.as_str()), (2, ""));
-    assert!(ended.errors.starts_with(&format!("{}:1:", desk.file())), "{}", ended.errors);
+    assert!(
+        ended.errors.starts_with(&format!("{}:1:", desk.file())),
+        "{}",
+        ended.errors
+    );
     assert!(ended.errors.ends_with('\n'), "{:?}", ended.errors);
 }

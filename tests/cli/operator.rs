@@ -29,9 +29,17 @@ impl Ways {
     }
 
     fn all(&self) -> [[String; 2]; 2] {
-        let file = self.folder.path().join("portcullis.toml").display().to_string();
+        let file = self
+            .folder
+            .path()
+            .join("portcullis.toml")
+            .display()
+            .to_string();
         [
-            ["--admin".to_owned(), format!("http://{}", self.stage.gateway.admin)],
+            [
+                "--admin".to_owned(),
+                format!("http://{}", self.stage.gateway.admin),
+            ],
             ["--config".to_owned(), file],
         ]
     }
@@ -55,17 +63,44 @@ fn a_token_is_revoked_listed_and_restored_by_address_and_by_configuration() {
         let ask = |words: &[&str], input: &str| run_with(&[words, &[flag, value]].concat(), input);
         assert_eq!(ways.stage.gateway.get("/", &good).status, 200, "{flag}");
 
-        let revoked = ask(&["revoke", "--jti", "token-9", "--issuer", "corp", "--reason", "lost laptop"], "");
+        let revoked = ask(
+            &[
+                "revoke",
+                "--jti",
+                "token-9",
+                "--issuer",
+                "corp",
+                "--reason",
+                "lost laptop",
+            ],
+            "",
+        );
         assert_eq!(revoked.code, 0, "{flag}: {}", revoked.errors);
-        assert_eq!(ways.stage.gateway.get("/", &good).reason(), "token_revoked", "{flag}");
+        assert_eq!(
+            ways.stage.gateway.get("/", &good).reason(),
+            "token_revoked",
+            "{flag}"
+        );
         let listed = ask(&["revocations", "--json", "--kind", "jti"], "");
-        let entry: Value = serde_json::from_str(listed.out.trim()).unwrap_or_else(|_| panic!("{flag}: {}", listed.out));
-        assert_eq!((&entry["kind"], &entry["issuer"]), (&json!("jti"), &json!("corp")), "{flag}");
+        let entry: Value = serde_json::from_str(listed.out.trim())
+            .unwrap_or_else(|_| panic!("{flag}: {}", listed.out));
+        assert_eq!(
+            (&entry["kind"], &entry["issuer"]),
+            (&json!("jti"), &json!("corp")),
+            "{flag}"
+        );
         let id = entry["id"].as_str().expect("an id");
         for text in [&revoked.out, &ask(&["revocations"], "").out] {
-            assert!(text.contains(id) && text.contains("lost laptop"), "{flag}: {text}");
+            assert!(
+                text.contains(id) && text.contains("lost laptop"),
+                "{flag}: {text}"
+            );
         }
-        assert_eq!(ask(&["revocations", "--kind", "subject"], "").out, "", "{flag}");
+        assert_eq!(
+            ask(&["revocations", "--kind", "subject"], "").out,
+            "",
+            "{flag}"
+        );
 
         assert_eq!(ask(&["restore", id], "").code, 0, "{flag}");
         assert_eq!(ways.stage.gateway.get("/", &good).status, 200, "{flag}");
@@ -82,7 +117,16 @@ fn every_kind_can_be_revoked_and_a_token_from_standard_input() {
     let good = token(json!({"sid": "session-1"}));
     let rows: [(&[&str], &str, &str); 6] = [
         (&["--jti", "token-1"], "", "jti"),
-        (&["--subject", "alice", "--issued-before", "2100-01-01T00:00:00Z"], "", "subject"),
+        (
+            &[
+                "--subject",
+                "alice",
+                "--issued-before",
+                "2100-01-01T00:00:00Z",
+            ],
+            "",
+            "subject",
+        ),
         (&["--session", "session-1"], "", "session"),
         (&["--client", "web"], "", "client"),
         (&["--key", KID], "", "key"),
@@ -92,11 +136,20 @@ fn every_kind_can_be_revoked_and_a_token_from_standard_input() {
         let arguments = [&["revoke"], words, &["--issuer", "corp", &flag, &url]].concat();
         let ended = run_with(&arguments, input);
         assert_eq!(ended.code, 0, "{kind}: {}", ended.errors);
-        assert_eq!(ways.stage.gateway.get("/", &good).reason(), "token_revoked", "{kind}");
+        assert_eq!(
+            ways.stage.gateway.get("/", &good).reason(),
+            "token_revoked",
+            "{kind}"
+        );
         assert!(!ended.out.contains(&good), "{kind}: the token is printed");
         let listed = run(&["revocations", "--json", "--kind", kind, &flag, &url]);
-        let entry: Value = serde_json::from_str(listed.out.trim()).unwrap_or_else(|_| panic!("{kind}: {}", listed.out));
-        assert_eq!(run(&["restore", entry["id"].as_str().unwrap(), &flag, &url]).code, 0, "{kind}");
+        let entry: Value = serde_json::from_str(listed.out.trim())
+            .unwrap_or_else(|_| panic!("{kind}: {}", listed.out));
+        assert_eq!(
+            run(&["restore", entry["id"].as_str().unwrap(), &flag, &url]).code,
+            0,
+            "{kind}"
+        );
         assert_eq!(ways.stage.gateway.get("/", &good).status, 200, "{kind}");
     }
 }
@@ -152,13 +205,13 @@ fn a_ready_gateway_is_ready_by_address_and_by_configuration() {
     }
 }
 
-/// T150: whoever has not the credential changes nothing; a configuration brings it along.
+/// T149: whoever has not the credential changes nothing; a configuration brings it along.
 #[test]
 fn the_admin_credential_is_found_in_the_configuration_or_given() {
     let (upstream, provider) = (Server::echo(), Server::keys(vec![corp().jwk(KID)]));
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let credential = folder.path().join("admin.token").display().to_string();
-    std::fs::write(&credential, "correct horse battery staple\n").unwrap();
+    std::fs::write(&credential, "correct-horse-battery-staple\n").unwrap();
     let file = folder.path().join("portcullis.toml").display().to_string();
     let write = |address: &str| {
         let top = format!(
@@ -175,7 +228,10 @@ fn the_admin_credential_is_found_in_the_configuration_or_given() {
     let revoke = ["revoke", "--jti", "a", "--issuer", "corp"];
     let with = |words: &[&str]| run(&[&revoke, words].concat());
     assert_eq!(with(&["--config", &file]).code, 0);
-    assert_eq!(with(&["--admin", &url, "--admin-token-file", &credential]).code, 0);
+    assert_eq!(
+        with(&["--admin", &url, "--admin-token-file", &credential]).code,
+        0
+    );
     let refused = with(&["--admin", &url]);
     assert_eq!(refused.code, 1);
     assert!(refused.errors.contains("401"), "{}", refused.errors);

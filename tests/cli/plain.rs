@@ -11,7 +11,17 @@ fn schema_prints_a_json_schema_of_every_section() {
     let schema: Value = serde_json::from_str(&ended.out).expect("JSON");
     assert!(schema["$schema"].is_string());
     let sections = schema["properties"].as_object().expect("properties");
-    for section in ["server", "admin", "log", "token_cache", "issuer", "upstream", "route", "identity", "revocation"] {
+    for section in [
+        "server",
+        "admin",
+        "log",
+        "token_cache",
+        "issuer",
+        "upstream",
+        "route",
+        "identity",
+        "revocation",
+    ] {
         assert!(sections.contains_key(section), "{section}");
     }
 }
@@ -30,7 +40,10 @@ fn completions_are_printed_for_shells() {
 #[test]
 fn version_is_that_of_the_package() {
     let ended = run(&["--version"]);
-    assert_eq!((ended.code, ended.out.trim()), (0, concat!("portcullis ", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        (ended.code, ended.out.trim()),
+        (0, concat!("portcullis ", env!("CARGO_PKG_VERSION")))
+    );
 }
 
 #[test]
@@ -52,7 +65,11 @@ fn wrong_usage_ends_with_2_and_says_why() {
     ];
     for arguments in rows {
         let ended = run(arguments);
-        assert_eq!(ended.code, 2, "{arguments:?}: {}{}", ended.out, ended.errors);
+        assert_eq!(
+            ended.code, 2,
+            "{arguments:?}: {}{}",
+            ended.out, ended.errors
+        );
         assert!(!ended.errors.is_empty(), "{arguments:?}");
     }
 }

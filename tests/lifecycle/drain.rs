@@ -10,7 +10,6 @@ use crate::{Barrier, ROUTE, provider, slow_api};
 /// A gateway in front of that API, with those settings of `[server]`.
 fn gateway(api: &Server, settings: &str) -> Gateway {
     let top = format!("[server]\nlisten = [\"127.0.0.1:0\"]\n{settings}");
-    // The provider is gone by the first request: it has been asked when this returns.
     Gateway::start(&configuration(&top, &provider(), "", api, ROUTE))
 }
 
@@ -29,7 +28,13 @@ fn is_refused(gateway: &Gateway) -> bool {
 
 fn readiness(gateway: &Gateway) -> (u16, String) {
     let answer = gateway.admin_get("/readyz");
-    (answer.status, answer.json()["status"].as_str().unwrap_or_default().to_owned())
+    (
+        answer.status,
+        answer.json()["status"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 #[test]
@@ -44,10 +49,20 @@ fn sigterm_lets_open_requests_finish_and_readiness_falls_first() {
     assert_eq!(kept.read(false).expect("an answer").status, 200);
 
     gateway.signal("TERM");
-    eventually("not ready", || readiness(&gateway) == (503, "draining".to_owned()));
-    assert_eq!(gateway.get("/", &good).status, 200, "connections are still accepted");
+    eventually("not ready", || {
+        readiness(&gateway) == (503, "draining".to_owned())
+    });
+    assert_eq!(
+        gateway.get("/", &good).status,
+        200,
+        "connections are still accepted"
+    );
     assert!(kept.send(&Request::get("/").bearer(&good).bytes("a")));
-    assert_eq!(kept.read(false).expect("an answer").status, 200, "and those that are open go on");
+    assert_eq!(
+        kept.read(false).expect("an answer").status,
+        200,
+        "and those that are open go on"
+    );
 
     eventually("new connections are refused", || is_refused(&gateway));
     assert_eq!(readiness(&gateway), (503, "draining".to_owned()));
@@ -55,7 +70,10 @@ fn sigterm_lets_open_requests_finish_and_readiness_falls_first() {
     assert!(kept.is_closed(), "idle connections are closed");
     barrier.open();
     let finished = open.read(false).expect("the open request's answer");
-    assert_eq!((finished.status, finished.header("connection")), (200, Some("close")));
+    assert_eq!(
+        (finished.status, finished.header("connection")),
+        (200, Some("close"))
+    );
     let stopped = gateway.wait_for_record("stopped", |record| record["message"] == "stopped");
     assert_eq!(stopped["cut_off"], 0);
     assert_eq!(gateway.wait().code(), Some(0));
@@ -98,13 +116,21 @@ fn sigint_skips_drain_delay_and_still_lets_requests_finish() {
 fn a_second_signal_ends_at_once() {
     let barrier = Barrier::default();
     let api = slow_api(&barrier);
-    for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "INT"), ("INT", "TERM")] {
+    for (first, second) in [
+        ("TERM", "TERM"),
+        ("TERM", "INT"),
+        ("INT", "INT"),
+        ("INT", "TERM"),
+    ] {
         let gateway = gateway(&api, "drain_delay = \"60s\"\ndrain = \"60s\"");
         let mut open = open_request(&gateway, &api);
         gateway.signal(first);
         gateway.wait_for_record("draining", |record| record["message"] == "draining");
         gateway.signal(second);
-        assert!(gateway.wait().code().is_some(), "{first}, {second}: it was killed, and did not end by itself");
+        assert!(
+            gateway.wait().code().is_some(),
+            "{first}, {second}: it was killed, and did not end by itself"
+        );
         assert!(open.read(false).is_none(), "{first}, {second}");
     }
     barrier.open();
@@ -116,14 +142,22 @@ fn a_request_whose_body_is_still_coming_is_finished() {
     let api = Server::echo();
     let gateway = gateway(&api, "drain = \"60s\"");
     let mut open = Connection::open(gateway.public);
-    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n", token(json!({})));
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n",
+        token(json!({}))
+    );
     assert!(open.send(format!("{head}Content-Length: 10\r\n\r\n01234").as_bytes()));
-    let is_open = |gateway: &Gateway| gateway.metric("portcullis_admissions_total", &[("via", "verified")]) > 0.5;
+    let is_open = |gateway: &Gateway| {
+        gateway.metric("portcullis_admissions_total", &[("via", "verified")]) > 0.5
+    };
     eventually("admitted", || is_open(&gateway));
     gateway.signal("TERM");
     eventually("new connections are refused", || is_refused(&gateway));
     assert!(open.send(b"56789"));
     let answer = open.read(false).expect("an answer");
-    assert_eq!((answer.status, &answer.json()["body_bytes"]), (200, &json!(10)));
+    assert_eq!(
+        (answer.status, &answer.json()["body_bytes"]),
+        (200, &json!(10))
+    );
     assert_eq!(gateway.wait().code(), Some(0));
 }

@@ -35,16 +35,20 @@ fn sighup_puts_a_new_route_in_force() {
     assert_eq!(reports(gateway), 200);
     assert!(is_successful(gateway));
     let labels = [("route", "reports"), ("status", "200")];
-    eventually("counted", || gateway.metric("portcullis_requests_total", &labels) > 0.5);
+    eventually("counted", || {
+        gateway.metric("portcullis_requests_total", &labels) > 0.5
+    });
 }
 
+/// T151
 #[test]
 fn a_wrong_file_changes_nothing_and_is_said_in_log_and_metric() {
     let stage = Stage::with("", BOTH);
     let gateway = &stage.gateway;
     let before = gateway.metric("portcullis_config_last_reload_timestamp_seconds", &[]);
     assert!(is_successful(gateway) && before > 1e9);
-    let wrong = with_routes(&stage, ORDERS).replace("path = \"/orders/*\"", "path = \"orders\"\nfrob = 1");
+    let wrong =
+        with_routes(&stage, ORDERS).replace("path = \"/orders/*\"", "path = \"orders\"\nfrob = 1");
     gateway.rewrite(&wrong);
     gateway.reload();
     assert_eq!(reports(gateway), 200, "the old routes are in force");
@@ -77,27 +81,78 @@ claims = [{ claim = "tenant", equals = "acme" }]
 const STRICT_ISSUER: &str = "required_claims = [\"jti\"]\ntoken_types = [\"at+jwt\"]\nalgorithms = [\"ES256\"]\nleeway = \"1s\"";
 
 /// What is weakened: in the route, or in the issuer that it trusts.
-const WEAKENED: [(&str, &str, &str); 14] = [
-    ("the route is gone", "name = \"orders\"", "name = \"others\""),
-    ("auth optional", "upstream = \"api\"\n", "upstream = \"api\"\nauth = \"optional\"\n"),
-    ("report_only", "upstream = \"api\"\n", "upstream = \"api\"\nreport_only = true\n"),
+const WEAKENED: [(&str, &str, &str); 17] = [
+    (
+        "the route is gone",
+        "name = \"orders\"",
+        "name = \"others\"",
+    ),
+    (
+        "auth optional",
+        "upstream = \"api\"\n",
+        "upstream = \"api\"\nauth = \"optional\"\n",
+    ),
+    (
+        "report_only",
+        "upstream = \"api\"\n",
+        "upstream = \"api\"\nreport_only = true\n",
+    ),
     ("a scope less", "\"orders:read\", ", ""),
     ("one any_scope more", "[\"a\"]", "[\"a\", \"b\"]"),
     ("no any_scope", "any_scope = [\"a\"]\n", ""),
-    ("no claim rule", "claims = [{ claim = \"tenant\", equals = \"acme\" }]\n", ""),
-    ("another audience", "upstream = \"api\"\n", "upstream = \"api\"\naudiences = [\"x\"]\n"),
+    (
+        "no claim rule",
+        "claims = [{ claim = \"tenant\", equals = \"acme\" }]\n",
+        "",
+    ),
+    (
+        "another audience",
+        "upstream = \"api\"\n",
+        "upstream = \"api\"\naudiences = [\"https://api.example.com\", \"x\"]\n",
+    ),
     ("every method", "methods = [\"GET\"]\n", ""),
     ("one method more", "[\"GET\"]", "[\"GET\", \"DELETE\"]"),
-    ("preflights pass", "upstream = \"api\"\n", "upstream = \"api\"\npreflight = \"forward\"\n"),
-    ("the issuer requires no claim", "required_claims = [\"jti\"]", ""),
-    ("the issuer takes other types", "token_types = [\"at+jwt\"]", ""),
-    ("the issuer takes another algorithm", "[\"ES256\"]", "[\"ES256\", \"RS256\"]"),
+    (
+        "preflights pass",
+        "upstream = \"api\"\n",
+        "upstream = \"api\"\npreflight = \"forward\"\n",
+    ),
+    (
+        "the issuer requires no claim",
+        "required_claims = [\"jti\"]",
+        "",
+    ),
+    (
+        "the issuer takes other types",
+        "token_types = [\"at+jwt\"]",
+        "",
+    ),
+    (
+        "the issuer takes another algorithm",
+        "[\"ES256\"]",
+        "[\"ES256\", \"RS256\"]",
+    ),
+    ("the issuer's leeway", "leeway = \"1s\"", "leeway = \"2s\""),
+    (
+        "the issuer's max_lifetime",
+        "max_lifetime = \"24h\"",
+        "max_lifetime = \"25h\"",
+    ),
+    (
+        "the issuer's ID tokens",
+        "leeway = \"1s\"",
+        "leeway = \"1s\"\nid_tokens = \"accept\"",
+    ),
 ];
 
 fn said(gateway: &Gateway) -> Vec<Value> {
     let records = gateway.log_text();
-    let records = records.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    records.filter(|record| record["weakening"].is_string()).collect()
+    let records = records
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    records
+        .filter(|record| record["weakening"].is_string())
+        .collect()
 }
 
 #[test]
@@ -114,7 +169,10 @@ fn a_reload_that_asks_less_of_a_route_says_so_at_warn() {
         assert_eq!(warnings.len(), known + 1, "{name}: {warnings:#?}");
         let warning = &warnings[known];
         assert_eq!(warning["level"], "WARN", "{name}");
-        assert!(warning["weakening"].as_str().unwrap().contains("orders"), "{name}: {warning}");
+        assert!(
+            warning["weakening"].as_str().unwrap().contains("orders"),
+            "{name}: {warning}"
+        );
         known += 1;
 
         gateway.rewrite(&strict);
@@ -133,7 +191,9 @@ fn a_change_of_the_file_is_reloaded_without_a_signal() {
 
     // As editors and `mv` do it.
     let beside = stage.gateway.path().with_extension("new");
-    let changed = std::fs::read_to_string(stage.gateway.path()).unwrap().replace("/reports", "/renamed");
+    let changed = std::fs::read_to_string(stage.gateway.path())
+        .unwrap()
+        .replace("/reports", "/renamed");
     std::fs::write(&beside, changed).unwrap();
     std::fs::rename(beside, stage.gateway.path()).unwrap();
     eventually("the renamed file", || reports(&stage.gateway) == 404);
@@ -152,8 +212,16 @@ fn a_swap_of_symbolic_links_is_a_change_of_the_file() {
     let top = "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"";
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let path = folder.path();
-    put(path, "version-1", &configuration(top, &provider, "", &upstream, ORDERS));
-    put(path, "version-2", &configuration(top, &provider, "", &upstream, BOTH));
+    put(
+        path,
+        "version-1",
+        &configuration(top, &provider, "", &upstream, ORDERS),
+    );
+    put(
+        path,
+        "version-2",
+        &configuration(top, &provider, "", &upstream, BOTH),
+    );
     symlink("version-1", path.join("data")).unwrap();
     symlink("data/portcullis.toml", path.join("portcullis.toml")).unwrap();
     let gateway = Gateway::start_in(Arc::clone(&folder));
@@ -169,7 +237,13 @@ fn a_wrong_file_that_changed_by_itself_is_said_too_and_the_gateway_serves_on() {
     let stage = Stage::with("", ROUTE);
     stage.gateway.rewrite("[[route]]\nname = 1\n");
     eventually("refused", || !is_successful(&stage.gateway));
-    assert_eq!(stage.gateway.send(&Request::get("/").bearer(&token(json!({})))).status, 200);
+    assert_eq!(
+        stage
+            .gateway
+            .send(&Request::get("/").bearer(&token(json!({}))))
+            .status,
+        200
+    );
     assert_eq!(stage.gateway.admin_get("/readyz").status, 200);
 }
 
@@ -177,7 +251,9 @@ fn a_wrong_file_that_changed_by_itself_is_said_too_and_the_gateway_serves_on() {
 #[test]
 fn a_reload_while_the_provider_is_away_keeps_the_keys() {
     let stage = Stage::with("", ORDERS);
-    stage.provider.answer(|_| crate::support::Reply::Status(500));
+    stage
+        .provider
+        .answer(|_| crate::support::Reply::Status(500));
     stage.gateway.rewrite(&with_routes(&stage, BOTH));
     stage.gateway.reload();
     assert_eq!(reports(&stage.gateway), 200);

@@ -13,7 +13,11 @@ const RELOADS: usize = 10;
 /// What differs from one reload to the next: nothing of it refuses a good token.
 fn version(stage: &Stage, number: usize) -> String {
     // Another cooldown makes the keys be fetched anew, another leeway empties the cache of tokens.
-    let issuer = format!("leeway = \"{}s\"\n[issuer.jwks]\ncooldown = \"{}s\"", 10 + number, 5 + number / 2);
+    let issuer = format!(
+        "leeway = \"{}s\"\n[issuer.jwks]\ncooldown = \"{}s\"",
+        10 + number,
+        5 + number / 2
+    );
     let routes = format!(
         "name = \"all\"\npath = \"/*\"\nupstream = \"api\"\n[[route]]\npath = \"/version-{number}\"\nupstream = \"api\""
     );
@@ -39,23 +43,52 @@ fn requests(address: SocketAddr, is_over: &AtomicBool) -> Result<usize, String> 
     Ok(answered)
 }
 
+/// Ends the clients, also when a check fails: the scope waits for them.
+struct End<'flag>(&'flag AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn no_request_fails_during_ten_reloads() {
     let stage = Stage::new();
     let (address, is_over) = (stage.gateway.public, AtomicBool::new(false));
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| requests(address, &is_over))).collect();
+        let clients: Vec<_> = (0..THREADS)
+            .map(|_| scope.spawn(|| requests(address, &is_over)))
+            .collect();
+        let end = End(&is_over);
         for number in 1..=RELOADS {
             stage.gateway.rewrite(&version(&stage, number));
             stage.gateway.reload();
             let target = format!("/version-{number}");
-            assert_eq!(stage.gateway.get(&target, &token(json!({}))).status, 200, "reload {number} is in force");
+            assert_eq!(
+                stage.gateway.get(&target, &token(json!({}))).status,
+                200,
+                "reload {number} is in force"
+            );
         }
-        is_over.store(true, Ordering::Release);
-        clients.into_iter().map(|client| client.join().unwrap()).collect()
+        drop(end);
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .collect()
     });
     for outcome in outcomes {
-        assert!(outcome.as_ref().is_ok_and(|answered| *answered >= 2 * RELOADS), "{outcome:?}");
+        assert!(
+            outcome
+                .as_ref()
+                .is_ok_and(|answered| *answered >= 2 * RELOADS),
+            "{outcome:?}"
+        );
     }
-    assert!(stage.gateway.metric("portcullis_config_last_reload_successful", &[]) > 0.5);
+    assert!(
+        stage
+            .gateway
+            .metric("portcullis_config_last_reload_successful", &[])
+            > 0.5
+    );
 }

@@ -36,31 +36,69 @@ fn one_of_each_class() -> Vec<(Request, u16, &'static str, &'static str)> {
         (Request::new("POST", "/orders/1"), 405, "request", ""),
         (Request::get("/orders/a%2Fb"), 400, "request", ""),
         (Request::get("/orders/1"), 401, "credential", "none"),
-        (Request::get("/orders/1").bearer(&expired), 401, "credential", "invalid_token"),
-        (Request::get("/orders/1").bearer("a b"), 400, "credential", "invalid_request"),
-        (Request::get("/orders/1").bearer(&good), 403, "permission", "insufficient_scope"),
-        (Request::get("/orders/1").bearer(&stranger), 503, "dependency", ""),
+        (
+            Request::get("/orders/1").bearer(&expired),
+            401,
+            "credential",
+            "invalid_token",
+        ),
+        (
+            Request::get("/orders/1").bearer("a b"),
+            400,
+            "credential",
+            "invalid_request",
+        ),
+        (
+            Request::get("/orders/1").bearer(&good),
+            403,
+            "permission",
+            "insufficient_scope",
+        ),
+        (
+            Request::get("/orders/1").bearer(&stranger),
+            503,
+            "dependency",
+            "",
+        ),
         (Request::get("/silent"), 502, "upstream", ""),
     ]
 }
 
 /// The words by which a reason could still be told.
-const GIVEAWAYS: [&str; 9] = ["expired", "scope=", "slash", "route", "malformed", "scope ", "key", "path", "Bearer TOKEN"];
+const GIVEAWAYS: [&str; 9] = [
+    "expired",
+    "scope=",
+    "slash",
+    "route",
+    "malformed",
+    "scope ",
+    "key",
+    "path",
+    "Bearer TOKEN",
+];
 
 fn assert_minimal(response: &Response, status: u16, class: &str, error: &str) {
     let problem = response.json();
     assert_eq!(response.status, status, "{response:?}");
     assert_eq!(text(&problem, "reason"), class, "{response:?}");
-    assert_eq!(text(&problem, "type"), format!("https://docs.example/rejections#{class}"));
+    assert_eq!(
+        text(&problem, "type"),
+        format!("https://docs.example/rejections#{class}")
+    );
     assert_eq!(problem["status"], status);
     let title = text(&problem, "title");
-    assert_eq!((text(&problem, "detail"), text(&problem, "hint")), (title, title));
+    assert_eq!(
+        (text(&problem, "detail"), text(&problem, "hint")),
+        (title, title)
+    );
     let challenge = response.header("www-authenticate").unwrap_or_default();
     match error {
         "" => assert_eq!(challenge, ""),
         "none" => assert_eq!(challenge, "Bearer realm=\"orders api\""),
         _ => {
-            let start = format!("Bearer realm=\"orders api\", error=\"{error}\", error_description=\"{title}\"");
+            let start = format!(
+                "Bearer realm=\"orders api\", error=\"{error}\", error_description=\"{title}\""
+            );
             assert!(challenge.starts_with(&start), "{challenge}");
         }
     }
@@ -70,6 +108,7 @@ fn assert_minimal(response: &Response, status: u16, class: &str, error: &str) {
     }
 }
 
+/// T150
 #[test]
 fn minimal_answers_name_the_class_and_nothing_more() {
     let stage = stage(
@@ -89,9 +128,15 @@ fn minimal_answers_are_logged_and_counted_with_their_reason() {
     let stage = stage("error_detail = \"minimal\"");
     let response = stage.gateway.send(&Request::get("/orders/1"));
     assert_eq!(response.reason(), "credential");
-    let record = stage.gateway.record(response.header("x-request-id").unwrap());
+    let record = stage
+        .gateway
+        .record(response.header("x-request-id").unwrap());
     assert_eq!(record["reason"], "token_missing");
-    let labels = [("route", "orders"), ("issuer", "none"), ("reason", "token_missing")];
+    let labels = [
+        ("route", "orders"),
+        ("issuer", "none"),
+        ("reason", "token_missing"),
+    ];
     assert!(stage.gateway.metric("portcullis_rejections_total", &labels) > 0.5);
 }
 
@@ -99,9 +144,13 @@ fn minimal_answers_are_logged_and_counted_with_their_reason() {
 fn full_answers_link_to_the_reason_in_docs_url() {
     let stage = stage("docs_url = \"https://docs.example/rejections\"");
     let problem = stage.gateway.send(&Request::get("/orders/1")).json();
-    assert_eq!(text(&problem, "type"), "https://docs.example/rejections#token_missing");
+    assert_eq!(
+        text(&problem, "type"),
+        "https://docs.example/rejections#token_missing"
+    );
 }
 
+/// T123
 #[test]
 fn a_405_names_the_methods_of_that_path_and_get_brings_head() {
     let stage = stage("");
@@ -111,15 +160,28 @@ fn a_405_names_the_methods_of_that_path_and_get_brings_head() {
     allowed.sort_unstable();
     assert_eq!(allowed, ["GET", "HEAD", "PUT"]);
     for method in ["TRACE", "CONNECT"] {
-        let target = if method == "CONNECT" { "api.example.com:443" } else { "/orders/1" };
-        let response = stage.gateway.send(&Request::new(method, target).header("Host", "api.example.com:443"));
-        assert_eq!((response.status, response.all("allow").len()), (405, 1), "{method}");
+        let target = if method == "CONNECT" {
+            "api.example.com:443"
+        } else {
+            "/orders/1"
+        };
+        let response = stage
+            .gateway
+            .send(&Request::new(method, target).header("Host", "api.example.com:443"));
+        assert_eq!(
+            (response.status, response.all("allow").len()),
+            (405, 1),
+            "{method}"
+        );
     }
 }
 
 #[test]
 fn retry_after_is_the_cooldown_of_the_issuers_keys() {
-    let stage = Stage::with("[issuer.jwks]\nwait = \"50ms\"\ncooldown = \"7s\"", "path = \"/*\"\nupstream = \"api\"");
+    let stage = Stage::with(
+        "[issuer.jwks]\nwait = \"50ms\"\ncooldown = \"7s\"",
+        "path = \"/*\"\nupstream = \"api\"",
+    );
     stage.provider.answer(|_| Reply::Status(500));
     let stranger = corp().sign("unknown", &crate::support::claims());
     let response = stage.gateway.get("/", &stranger);
@@ -133,8 +195,13 @@ fn retry_after_is_the_cooldown_of_the_issuers_keys() {
 fn a_rejection_carries_the_clients_request_id_or_a_new_one() {
     let stage = Stage::new();
     let id_of = |given: &str| {
-        let response = stage.gateway.send(&Request::get("/").header("X-Request-Id", given));
-        assert_eq!(response.json()["request_id"], response.header("x-request-id").unwrap());
+        let response = stage
+            .gateway
+            .send(&Request::get("/").header("X-Request-Id", given));
+        assert_eq!(
+            response.json()["request_id"],
+            response.header("x-request-id").unwrap()
+        );
         response.header("x-request-id").unwrap().to_owned()
     };
     for kept in ["a", "Ab9._-", &"x".repeat(128)] {
@@ -145,26 +212,43 @@ fn a_rejection_carries_the_clients_request_id_or_a_new_one() {
     }
 }
 
-/// The answer comes although the client is still sending, and can be read.
+/// T144: the answer comes although the client is still sending, and can be read.
 #[test]
 fn a_rejection_reaches_a_client_that_is_still_sending() {
     let stage = Stage::new();
     let mut connection = crate::support::Connection::open(stage.gateway.public);
     assert!(connection.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc"));
     let response = connection.read(false).expect("an answer");
-    assert_eq!((response.status, response.reason().as_str()), (401, "token_missing"));
+    assert_eq!(
+        (response.status, response.reason().as_str()),
+        (401, "token_missing")
+    );
     assert_eq!(stage.upstream.count(), 0);
 }
 
-/// A provider that is away is no fault of the token: there is no challenge.
+/// T101: a provider that is away is no fault of the token: there is no challenge.
 #[test]
 fn a_503_says_nothing_about_the_token() {
     let provider = Server::start(|_| Reply::Status(500));
     let upstream = Server::echo();
-    let text = crate::support::configuration("", &provider, "", &upstream, "path = \"/*\"\nupstream = \"api\"");
+    let text = crate::support::configuration(
+        "",
+        &provider,
+        "",
+        &upstream,
+        "path = \"/*\"\nupstream = \"api\"",
+    );
     let gateway = crate::support::Gateway::start_unready(&text);
     let response = gateway.get("/", &corp().sign(KID, &crate::support::claims()));
-    assert_eq!((response.status, response.reason().as_str()), (503, "keys_unavailable"));
+    assert_eq!(
+        (response.status, response.reason().as_str()),
+        (503, "keys_unavailable")
+    );
     assert_eq!(response.all("www-authenticate"), [""; 0]);
-    assert!(response.json()["detail"].as_str().unwrap().contains("says nothing about the token"));
+    assert!(
+        response.json()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("says nothing about the token")
+    );
 }
