@@ -24,4 +24,5 @@ pub mod telemetry;
 pub mod algorithm;
 pub mod identity;
 pub mod rejection;
+pub mod request_id;
 pub mod time;

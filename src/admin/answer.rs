@@ -9,6 +9,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::rejection::Rejection;
+use crate::request_id::RequestId;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -106,7 +107,7 @@ impl Problem {
         }
     }
 
-    fn document(&self) -> Value {
+    fn document(&self, id: &RequestId) -> Value {
         let kind = match self {
             Self::RateLimited => "rejection",
             _ => "admin",
@@ -116,6 +117,7 @@ impl Problem {
             "title": self.title(),
             "status": self.status().as_u16(),
             "detail": self.detail(),
+            "request_id": id.as_str(),
         });
         match self {
             Self::Member { member, .. } => {
@@ -134,8 +136,9 @@ impl Problem {
         document
     }
 
-    pub(super) fn to_answer(&self) -> Answer {
-        let body = self.document().to_string();
+    /// The answer to the request of that id.
+    pub(super) fn to_answer(&self, id: &RequestId) -> Answer {
+        let body = self.document(id).to_string();
         let answer = answer(self.status(), "application/problem+json", body);
         match self {
             Self::MethodNotAllowed(allow) => with(answer, ALLOW, allow),

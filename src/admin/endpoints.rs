@@ -12,6 +12,7 @@ use super::answer::{Answer, Problem, json, text};
 use super::body::{self, Members};
 use super::guard::{check_credential, check_host};
 use super::{health, revocations};
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 const INDEX: &str = "Portcullis admin listener\n\n/metrics\n/healthz\n/readyz\n/api/status\n/api/revocations\n/api/explain (POST)\n";
 const GET: &str = "GET, HEAD";
@@ -60,19 +61,22 @@ impl<'path> Endpoint<'path> {
     }
 }
 
-/// Answers a request, whatever it is.
+/// Answers a request, whatever it is. Every answer carries the request's id.
 pub(super) async fn answer(state: &AdminState, request: Request<Incoming>) -> Answer {
+    let id = RequestId::of(request.headers());
     let (parts, mut body) = request.into_parts();
-    match judge(state, &parts, &mut body).await {
+    let mut answer = match judge(state, &parts, &mut body).await {
         Ok(answer) => answer,
         Err(problem) => {
             // Whoever waits for leave to send the body gets the answer at once.
             if !parts.headers.contains_key(EXPECT) {
                 body::drain(&mut body).await;
             }
-            problem.to_answer()
+            problem.to_answer(&id)
         }
-    }
+    };
+    answer.headers_mut().insert(X_REQUEST_ID, id.header());
+    answer
 }
 
 async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result<Answer, Problem> {

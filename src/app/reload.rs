@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{Auth, Config, Route};
+use crate::config::{Auth, Config, Issuer, Route};
 
 /// Two equal reads this far apart make a change: an editor has finished by then.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -58,8 +58,10 @@ pub(super) fn weakenings(old: &Config, new: &Config) -> Vec<String> {
             None => found.push(format!("route {} is gone", before.name)),
             Some(after) => {
                 let what = lost_demands(old, before, new, after);
+                let trusted = trusted_less(old, new, after);
                 found.extend(
                     what.iter()
+                        .chain(&trusted)
                         .map(|what| format!("route {}: {what}", before.name)),
                 );
             }
@@ -103,9 +105,64 @@ fn lost_demands(old: &Config, before: &Route, new: &Config, after: &Route) -> Ve
             after.forward_preflight && !before.forward_preflight,
             "preflights pass without a token",
         ),
+        (methods_widened(before, after), "more methods pass"),
+    ];
+    checks
+        .into_iter()
+        .filter(|(is_lost, _)| *is_lost)
+        .map(|(_, what)| what)
+        .collect()
+}
+
+fn methods_widened(before: &Route, after: &Route) -> bool {
+    match (&before.methods, &after.methods) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(before), Some(after)) => after.iter().any(|method| !before.contains(method)),
+    }
+}
+
+/// What the issuers that a route goes on to trust are no longer held to.
+fn trusted_less(old: &Config, new: &Config, after: &Route) -> Vec<&'static str> {
+    let trusted = after.issuers.iter().filter_map(|id| {
+        let now = new.issuers.get(id.index())?;
+        let before = old.issuers.iter().find(|it| it.issuer == now.issuer)?;
+        Some(lost_rules(before, now))
+    });
+    trusted.flatten().collect()
+}
+
+fn lost_rules(before: &Issuer, after: &Issuer) -> Vec<&'static str> {
+    let types_widened = !before.token_types.is_empty()
+        && (after.token_types.is_empty()
+            || after
+                .token_types
+                .iter()
+                .any(|it| !before.token_types.contains(it)));
+    let lives_longer = before
+        .max_lifetime
+        .is_some_and(|most| after.max_lifetime.is_none_or(|now| now > most));
+    let checks = [
         (
-            before.methods.is_some() && after.methods.is_none(),
-            "every method passes",
+            after
+                .algorithms
+                .iter()
+                .any(|it| !before.algorithms.contains(it)),
+            "its issuer may sign with more algorithms",
+        ),
+        (types_widened, "more types of token pass"),
+        (
+            after.accept_id_tokens && !before.accept_id_tokens,
+            "ID tokens pass",
+        ),
+        (after.leeway > before.leeway, "leeway is longer"),
+        (lives_longer, "max_lifetime is longer"),
+        (
+            before
+                .required_claims
+                .iter()
+                .any(|it| !after.required_claims.contains(it)),
+            "a claim is no longer required",
         ),
     ];
     checks

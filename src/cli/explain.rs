@@ -53,7 +53,7 @@ pub(super) async fn run(
     let config = match config::load(&arguments.config) {
         Ok(loaded) => loaded.config,
         Err(faults) => {
-            write!(errors, "{faults}")?;
+            writeln!(errors, "{faults}")?;
             return Ok(ExitCode::from(2));
         }
     };

@@ -117,7 +117,7 @@ async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
     let loaded = match config::load(&path) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            write!(errors, "{faults}")?;
+            writeln!(errors, "{faults}")?;
             return Ok(ExitCode::from(2));
         }
     };

@@ -17,12 +17,12 @@ use crate::config::{RouteId, UpstreamId};
 use crate::gate::{Admission, Rejected};
 use crate::identity::{IssuerLabel, TokenDigest};
 use crate::rejection::Rejection;
+use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::telemetry::AccessRecord;
 
 use super::activity::OpenRequest;
 use super::body::{ResponseBody, UpstreamBody};
 use super::forwarding::Origin;
-use super::request_id::{RequestId, X_REQUEST_ID};
 use super::response::{Circumstances, close_after};
 use super::worker::{View, Worker};
 

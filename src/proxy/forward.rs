@@ -13,13 +13,13 @@ use crate::config::IdentitySource;
 use crate::gate::{Admission, Rejected};
 use crate::identity::Identity;
 use crate::rejection::Rejection;
+use crate::request_id::X_REQUEST_ID;
 
 use super::body::{RequestBody, UpstreamBody};
 use super::exchange::Exchange;
 use super::forwarding::{Forwarding, Origin, Peer};
 use super::headers::{ReservedNames, strip_request};
 use super::identity_headers;
-use super::request_id::X_REQUEST_ID;
 use super::snapshot::{ForwardingRule, Snapshot};
 use super::target::{client_host, origin_form};
 use super::worker::View;

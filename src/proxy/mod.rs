@@ -14,7 +14,6 @@ mod headers;
 mod identity_headers;
 mod listener;
 mod pool;
-mod request_id;
 mod response;
 mod snapshot;
 mod target;

@@ -14,8 +14,7 @@ use serde::Serialize;
 use crate::config::{Config, ErrorDetail, Route};
 use crate::gate::Rejected;
 use crate::rejection::{Challenge, PREFLIGHT_HINT, Rejection};
-
-use super::request_id::{RequestId, X_REQUEST_ID};
+use crate::request_id::{RequestId, X_REQUEST_ID};
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

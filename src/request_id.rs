@@ -1,21 +1,21 @@
 //! The name of one request, by which caller, upstream and log speak of it.
 //!
-//! Owns the rule which names of a client are taken over. Knows nothing else of the request.
+//! Owns the rule which names of a client are taken over. Knows nothing else of the request, and no other module.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header that carries it, both ways.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const MAX_LENGTH: usize = 128;
 
 /// 1 to 128 of `[A-Za-z0-9._-]`: may stand in a header, a JSON string and a log line as it is.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(HeaderValue);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The client's, if it sent exactly one good one; else a new one.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut given = headers.get_all(X_REQUEST_ID).iter();
         match (given.next(), given.next()) {
             (Some(id), None) if is_good(id.as_bytes()) => Self(id.clone()),
@@ -30,12 +30,12 @@ impl RequestId {
     }
 
     /// As a header's value.
-    pub(super) fn header(&self) -> HeaderValue {
+    pub fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 
     /// As text.
-    pub(super) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }
