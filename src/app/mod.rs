@@ -52,7 +52,9 @@ pub struct App {
     workers: Workers,
     public: Vec<SocketAddr>,
     admin: SocketAddr,
-    file: Option<PathBuf>,
+    /// On the file that is reread; `None` rereads nothing.
+    watch: Option<Watch>,
+    signals: Signals,
     tasks: Vec<JoinHandle<()>>,
     // In this order: the access log's records end up in the log.
     _access_log: AccessLogGuard,
@@ -65,10 +67,15 @@ impl App {
     /// # Errors
     /// A socket that is taken, or a thread that cannot be made.
     pub fn start(source: Source) -> Result<Self, StartError> {
-        let (config, warnings, file) = match source {
+        let (config, warnings, watch) = match source {
             Source::Fixed(config) => (*config, Vec::new(), None),
-            Source::File(path, loaded) => (loaded.config, loaded.warnings, Some(path)),
+            Source::File(path, loaded) => {
+                let watch = Watch::new(path, loaded.text.into_bytes());
+                (loaded.config, loaded.warnings, Some(watch))
+            }
         };
+        // From here on no signal ends the process without a drain.
+        let signals = Signals::new()?;
         let taken = |(address, error)| StartError::Listen(address, error);
         let listeners = Listeners::bind(&config.server.listen).map_err(taken)?;
         let admin = Listeners::bind(&[config.admin.listen]).map_err(taken)?;
@@ -84,7 +91,7 @@ impl App {
         metrics.config_read(true, clock.now());
         let state = Arc::new(State::start(
             config,
-            file.is_some(),
+            watch.is_some(),
             clock.clone(),
             Arc::clone(&metrics),
         ));
@@ -104,7 +111,8 @@ impl App {
             workers,
             public,
             admin: admin_address,
-            file,
+            watch,
+            signals,
             _access_log: access_guard,
             _log: log,
         })
@@ -121,44 +129,65 @@ impl App {
     }
 
     /// Runs until SIGTERM or SIGINT, reloads on SIGHUP and when the file changes, then drains.
-    pub async fn run_until_signal(self) -> ExitCode {
-        let signals = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        );
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {
-            tracing::error!("signals cannot be received");
-            return ExitCode::FAILURE;
-        };
-        let reloads = reload_forever(Arc::clone(&self.state), self.file.clone(), hangup);
+    pub async fn run_until_signal(mut self) -> ExitCode {
+        let Signals {
+            mut terminate,
+            mut interrupt,
+            hangup,
+        } = self.signals;
+        let reloads = reload_forever(Arc::clone(&self.state), self.watch.take(), hangup);
         let is_graceful = tokio::select! {
             _ = terminate.recv() => true,
             _ = interrupt.recv() => false,
             () = reloads => false,
         };
+        let state = Arc::clone(&self.state);
+        let drained = drain(state, self.workers, &self.tasks, is_graceful);
         tokio::select! {
-            () = self.drain(is_graceful) => ExitCode::SUCCESS,
+            () = drained => ExitCode::SUCCESS,
             _ = terminate.recv() => ExitCode::FAILURE,
             _ = interrupt.recv() => ExitCode::FAILURE,
         }
     }
+}
 
-    /// Readiness falls first; where there is time, connections are still accepted for `drain_delay`, so that a
-    /// load balancer sees it. Then open requests may finish.
-    async fn drain(self, waits_for_balancers: bool) {
-        let server = self.state.current.load().config.server.clone();
-        self.state.begin_drain();
-        tracing::info!("draining");
-        if waits_for_balancers {
-            tokio::time::sleep(server.drain_delay).await;
-        }
-        let cut_off = self.workers.drain(server.drain).await;
-        for task in &self.tasks {
-            task.abort();
-        }
-        tracing::info!(cut_off, "stopped");
+/// What the process is told from outside.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
+}
+
+/// Readiness falls first; where there is time, connections are still accepted for `drain_delay`, so that a load
+/// balancer sees it. Then open requests may finish.
+async fn drain(
+    state: Arc<State>,
+    workers: Workers,
+    tasks: &[JoinHandle<()>],
+    waits_for_balancers: bool,
+) {
+    let server = state.current.load().config.server.clone();
+    state.begin_drain();
+    tracing::info!("draining");
+    if waits_for_balancers {
+        tokio::time::sleep(server.drain_delay).await;
+    }
+    let cut_off = workers.drain(server.drain).await;
+    for task in tasks {
+        task.abort();
+    }
+    tracing::info!(cut_off, "stopped");
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -185,11 +214,10 @@ async fn sweep(state: Arc<State>) {
 }
 
 /// Reloads whenever it is asked to, or the file changes. Never ends; without a file it never acts.
-async fn reload_forever(state: Arc<State>, file: Option<PathBuf>, mut hangup: Signal) {
-    let Some(path) = file else {
+async fn reload_forever(state: Arc<State>, watch: Option<Watch>, mut hangup: Signal) {
+    let Some(mut watch) = watch else {
         return std::future::pending().await;
     };
-    let mut watch = Watch::new(&path).await;
     loop {
         let asked = tokio::select! {
             asked = hangup.recv() => asked.is_some(),
@@ -199,7 +227,7 @@ async fn reload_forever(state: Arc<State>, file: Option<PathBuf>, mut hangup: Si
             return std::future::pending().await;
         }
         watch.acknowledge().await;
-        reload(&state, &path).await;
+        reload(&state, watch.path()).await;
     }
 }
 

@@ -19,14 +19,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches from the content as it is now.
-    pub(super) async fn new(path: &Path) -> Self {
-        let applied = tokio::fs::read(path).await.ok();
+    /// Watches from the content that is in force; the file may have changed since it was read.
+    pub(super) fn new(path: PathBuf, applied: Vec<u8>) -> Self {
         Self {
-            path: path.to_owned(),
-            seen: applied.clone(),
-            applied,
+            path,
+            seen: Some(applied.clone()),
+            applied: Some(applied),
         }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Waits until the content has changed, and has settled. Cancel-safe.

@@ -18,6 +18,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal but unsafe, in the order of the file.
     pub warnings: Vec<Warning>,
+    /// The text that says it, to know a change by.
+    pub text: String,
 }
 
 /// Reads the configuration in `path`, and the files that it names. Nothing is written, and no network is asked.
@@ -91,7 +93,11 @@ pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Faults> {
     }
     let (faults, warnings) = report.into_findings();
     match config {
-        Some(config) if faults.is_empty() => Ok(Loaded { config, warnings }),
+        Some(config) if faults.is_empty() => Ok(Loaded {
+            config,
+            warnings,
+            text: text.to_owned(),
+        }),
         _ => Err(Faults { faults, warnings }),
     }
 }

@@ -205,7 +205,7 @@ fn put(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name).join("portcullis.toml"), text).unwrap();
 }
 
-/// As Kubernetes mounts a ConfigMap: the file is a link through a folder that is a link, and only that is swapped.
+/// As Kubernetes mounts a `ConfigMap`: the file is a link through a folder that is a link, and only that is swapped.
 #[test]
 fn a_swap_of_symbolic_links_is_a_change_of_the_file() {
     let (upstream, provider) = (Server::echo(), provider());

@@ -20,6 +20,7 @@ pub(super) const DARK: &str = "https://dark.example/";
 /// The `jti` of the one token that was revoked.
 pub(super) const REVOKED: &str = "revoked-1";
 
+#[expect(clippy::needless_pass_by_value, reason = "rows are easier to read so")]
 fn row(
     reason: Rejection,
     name: &'static str,
