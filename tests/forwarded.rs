@@ -30,6 +30,13 @@ type Row = (
     &'static str,
 );
 
+/// Headers sent, `Forwarded` as the upstream gets it, the client in the log.
+type ForwardedRow = (
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    &'static str,
+);
+
 fn check(stage: &Stage, names: &[&str], rows: &[Row]) {
     for (number, (sent, seen, client)) in rows.iter().enumerate() {
         let id = format!("row-{number}");
@@ -91,67 +98,66 @@ fn nobody_is_believed_by_default() {
     );
 }
 
+const HOST: &str = "api.example.com";
+
+const CHAINS: &[Row] = &[
+    (&[], ["127.0.0.1", "http", HOST], "127.0.0.1"),
+    (
+        &[("X-Forwarded-For", "192.0.2.7")],
+        ["192.0.2.7, 127.0.0.1", "http", HOST],
+        "192.0.2.7",
+    ),
+    (
+        &[("X-Forwarded-For", "6.6.6.6, 192.0.2.7")],
+        ["192.0.2.7, 127.0.0.1", "http", HOST],
+        "192.0.2.7",
+    ),
+    (
+        &[
+            ("X-Forwarded-For", "6.6.6.6, 192.0.2.7, 10.0.0.5"),
+            ("X-Forwarded-Proto", "https"),
+        ],
+        ["192.0.2.7, 10.0.0.5, 127.0.0.1", "https", HOST],
+        "192.0.2.7",
+    ),
+    (
+        &[
+            ("X-Forwarded-For", "6.6.6.6"),
+            ("X-Forwarded-For", "192.0.2.7"),
+        ],
+        ["192.0.2.7, 127.0.0.1", "http", HOST],
+        "192.0.2.7",
+    ),
+    (
+        &[("X-Forwarded-For", "10.0.0.6, junk, 10.0.0.5")],
+        ["10.0.0.5, 127.0.0.1", "http", HOST],
+        "10.0.0.5",
+    ),
+    (
+        &[("X-Forwarded-For", "2001:db8::1")],
+        ["2001:db8::1, 127.0.0.1", "http", HOST],
+        "2001:db8::1",
+    ),
+    (
+        &[
+            ("X-Forwarded-For", "192.0.2.7"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", "shop.example"),
+        ],
+        ["192.0.2.7, 127.0.0.1", "https", "shop.example"],
+        "192.0.2.7",
+    ),
+    (
+        &[("Forwarded", "for=192.0.2.7;proto=https")],
+        ["127.0.0.1", "http", HOST],
+        "127.0.0.1",
+    ),
+];
+
 #[test]
 fn x_forwarded_for_is_read_right_to_left_to_the_first_untrusted_hop() {
     let stage = stage("trusted_proxies = [\"127.0.0.1/32\", \"10.0.0.0/8\"]");
-    let host = "api.example.com";
-    check(
-        &stage,
-        &X_NAMES,
-        &[
-            (&[], ["127.0.0.1", "http", host], "127.0.0.1"),
-            (
-                &[("X-Forwarded-For", "192.0.2.7")],
-                ["192.0.2.7, 127.0.0.1", "http", host],
-                "192.0.2.7",
-            ),
-            (
-                &[("X-Forwarded-For", "6.6.6.6, 192.0.2.7")],
-                ["192.0.2.7, 127.0.0.1", "http", host],
-                "192.0.2.7",
-            ),
-            (
-                &[
-                    ("X-Forwarded-For", "6.6.6.6, 192.0.2.7, 10.0.0.5"),
-                    ("X-Forwarded-Proto", "https"),
-                ],
-                ["192.0.2.7, 10.0.0.5, 127.0.0.1", "https", host],
-                "192.0.2.7",
-            ),
-            (
-                &[
-                    ("X-Forwarded-For", "6.6.6.6"),
-                    ("X-Forwarded-For", "192.0.2.7"),
-                ],
-                ["192.0.2.7, 127.0.0.1", "http", host],
-                "192.0.2.7",
-            ),
-            (
-                &[("X-Forwarded-For", "10.0.0.6, junk, 10.0.0.5")],
-                ["10.0.0.5, 127.0.0.1", "http", host],
-                "10.0.0.5",
-            ),
-            (
-                &[("X-Forwarded-For", "2001:db8::1")],
-                ["2001:db8::1, 127.0.0.1", "http", host],
-                "2001:db8::1",
-            ),
-            (
-                &[
-                    ("X-Forwarded-For", "192.0.2.7"),
-                    ("X-Forwarded-Proto", "https"),
-                    ("X-Forwarded-Host", "shop.example"),
-                ],
-                ["192.0.2.7, 127.0.0.1", "https", "shop.example"],
-                "192.0.2.7",
-            ),
-            (
-                &[("Forwarded", "for=192.0.2.7;proto=https")],
-                ["127.0.0.1", "http", host],
-                "127.0.0.1",
-            ),
-        ],
-    );
+    check(&stage, &X_NAMES, CHAINS);
     assert!(
         stage
             .upstream
@@ -164,7 +170,7 @@ fn x_forwarded_for_is_read_right_to_left_to_the_first_untrusted_hop() {
 #[test]
 fn forwarded_is_read_and_written_in_its_own_syntax() {
     let stage = stage("trusted_proxies = [\"127.0.0.1/32\"]\nforwarded = \"forwarded\"");
-    let rows: [(&[(&str, &str)], &str, &str); 5] = [
+    let rows: [ForwardedRow; 5] = [
         (
             &[],
             "for=127.0.0.1;proto=http;host=api.example.com",

@@ -62,35 +62,43 @@ fn tokens() -> Vec<String> {
     ]
 }
 
+/// A request that holds a secret wherever one can be.
+fn laden(token: &str, target: &str) -> Request {
+    Request::new("POST", target)
+        .bearer(token)
+        .header("Cookie", "session=cookiesecret")
+        .header("Proxy-Authorization", "Basic proxysecret")
+        .header("X-Api-Key", "headersecret")
+        .header("Referer", "https://app.example/?t=referersecret")
+        .body(b"password=bodysecret")
+}
+
 // T146
 #[test]
 fn no_secret_of_a_request_is_ever_logged() {
     let top = "[log]\nformat = \"json\"\nlevel = \"trace\"\n";
     let stage = Stage::with_all(top, "", ROUTES);
     let tokens = tokens();
-    for token in &tokens {
-        for path in [
-            "/guarded/x",
-            "/scoped/x",
-            "/open/x",
-            "/lenient/x",
-            "/nowhere",
-            "/away/x",
-            "/a;b",
-        ] {
-            let request = Request::new(
-                "POST",
-                &format!("{path}?access_token=querysecret&code=codesecret"),
-            )
-            .bearer(token)
-            .header("Cookie", "session=cookiesecret")
-            .header("Proxy-Authorization", "Basic proxysecret")
-            .header("X-Api-Key", "headersecret")
-            .header("Referer", "https://app.example/?t=referersecret")
-            .body(b"password=bodysecret");
-            stage.gateway.send(&request);
-        }
+    let paths = [
+        "/guarded/x",
+        "/scoped/x",
+        "/open/x",
+        "/lenient/x",
+        "/nowhere",
+        "/away/x",
+        "/a;b",
+    ];
+    for (token, path) in tokens
+        .iter()
+        .flat_map(|token| paths.map(|path| (token, path)))
+    {
+        stage
+            .gateway
+            .send(&laden(token, &format!("{path}?code=querysecret")));
     }
+    stage
+        .gateway
+        .send(&laden(&tokens[0], "/guarded/x?access_token=querysecret"));
     stage.gateway.send(
         &Request::get("/guarded/x").header("Authorization", "Basic dXNlcjpiYXNpY3NlY3JldA=="),
     );
@@ -132,8 +140,8 @@ fn no_client_can_write_a_log_line_of_its_own() {
     let subject = token(json!({"sub": nasty, "jti": nasty, "client_id": nasty}));
     let kid = corp().sign_with_header(&json!({"alg": "ES256", "kid": nasty}), &claims());
     let issuer = token(json!({"iss": nasty}));
-    let long = token(json!({"sub": "s".repeat(6000)}));
-    for token in [&subject, &kid, &issuer, &long] {
+    let lengthy = token(json!({"sub": "s".repeat(6000)}));
+    for token in [&subject, &kid, &issuer, &lengthy] {
         stage.gateway.get("/guarded/x", token);
     }
     let paths = [
@@ -162,9 +170,9 @@ fn no_client_can_write_a_log_line_of_its_own() {
     stage.gateway.record("last");
     let log = stage.gateway.log_as_written();
     for line in log.lines() {
-        let record: Value = serde_json::from_str(line).unwrap();
-        assert!(record.is_object(), "no record of ours: {line}");
-        assert_ne!(record["message"], "forged", "{line}");
+        let entry: Value = serde_json::from_str(line).unwrap();
+        assert!(entry.is_object(), "no record of ours: {line}");
+        assert_ne!(entry["message"], "forged", "{line}");
         assert!(
             !line.contains(['\u{1b}', '\u{2028}', '\u{85}', '\u{0}', '\r']),
             "{line:?}"

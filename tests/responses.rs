@@ -8,6 +8,7 @@
     clippy::string_slice,
     reason = "a test fails by panicking"
 )]
+#![allow(clippy::float_cmp, reason = "counters are whole numbers")]
 
 mod support;
 
@@ -98,75 +99,77 @@ fn an_upstreams_own_rejections_are_its_own() {
     );
 }
 
+const FRAMES: &[(&str, &str, &str, u16, &str)] = &[
+    (
+        "with a length",
+        "GET",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        200,
+        "hello",
+    ),
+    (
+        "empty",
+        "GET",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        200,
+        "",
+    ),
+    (
+        "in chunks",
+        "GET",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+        200,
+        "hello",
+    ),
+    (
+        "to the end",
+        "GET",
+        "HTTP/1.1 200 OK\r\n\r\nhello",
+        200,
+        "hello",
+    ),
+    (
+        "HTTP/1.0",
+        "GET",
+        "HTTP/1.0 200 OK\r\n\r\nhello",
+        200,
+        "hello",
+    ),
+    (
+        "two frames",
+        "GET",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        200,
+        "hello",
+    ),
+    ("204", "GET", "HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
+    (
+        "304",
+        "GET",
+        "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\n",
+        304,
+        "",
+    ),
+    (
+        "after 100",
+        "POST",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        200,
+        "hello",
+    ),
+    (
+        "after 103",
+        "GET",
+        "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        200,
+        "hello",
+    ),
+];
+
 #[test]
 fn answers_of_every_frame_arrive_whole() {
     let stage = Stage::with("", OPEN);
-    for (name, method, bytes, status, body) in [
-        (
-            "with a length",
-            "GET",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            200,
-            "hello",
-        ),
-        (
-            "empty",
-            "GET",
-            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            200,
-            "",
-        ),
-        (
-            "in chunks",
-            "GET",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
-            200,
-            "hello",
-        ),
-        (
-            "to the end",
-            "GET",
-            "HTTP/1.1 200 OK\r\n\r\nhello",
-            200,
-            "hello",
-        ),
-        (
-            "HTTP/1.0",
-            "GET",
-            "HTTP/1.0 200 OK\r\n\r\nhello",
-            200,
-            "hello",
-        ),
-        (
-            "two frames",
-            "GET",
-            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-            200,
-            "hello",
-        ),
-        ("204", "GET", "HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
-        (
-            "304",
-            "GET",
-            "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 5\r\n\r\n",
-            304,
-            "",
-        ),
-        (
-            "after 100",
-            "POST",
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            200,
-            "hello",
-        ),
-        (
-            "after 103",
-            "GET",
-            "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-            200,
-            "hello",
-        ),
-    ] {
+    for (name, method, bytes, status, body) in FRAMES.iter().copied() {
         let answer = answer_to(&stage, method, bytes);
         assert_eq!(
             (answer.status, answer.text().as_str()),

@@ -135,9 +135,10 @@ fn what_stands_in_a_body_is_no_request() {
 fn pipelined_requests_are_answered_each_once_and_in_order() {
     let stage = Stage::with("", OPEN);
     let mut connection = Connection::open(stage.gateway.public);
-    let requests: String = (0..20)
+    let requests = (0..20)
         .map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     connection.send(requests.as_bytes());
     for number in 0..20 {
         let answer = connection.read(false).unwrap();

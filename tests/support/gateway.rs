@@ -107,7 +107,11 @@ impl Gateway {
         let (reading, output) = (Arc::clone(&log), child.stdout.take().expect("a pipe"));
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                *reading.written.lock().expect("a lock") += &format!("{line}\n");
+                reading
+                    .written
+                    .lock()
+                    .expect("a lock")
+                    .extend([line.as_str(), "\n"]);
                 let record = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 reading.lines.lock().expect("a lock").push(record);
                 reading.grown.notify_all();
