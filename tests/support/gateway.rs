@@ -150,9 +150,13 @@ impl Gateway {
         self.log.wait("a reload", |lines| {
             let is_end = |record: &Value| {
                 let message = record["message"].as_str().unwrap_or_default();
-                message == "configuration reloaded" || message.starts_with("the new configuration is wrong")
+                message == "configuration reloaded"
+                    || message.starts_with("the new configuration is wrong")
             };
-            lines[before.min(lines.len())..].iter().any(is_end).then_some(())
+            lines[before.min(lines.len())..]
+                .iter()
+                .any(is_end)
+                .then_some(())
         });
     }
 
@@ -175,23 +179,37 @@ impl Gateway {
     /// The value of a metric with all those labels in that order of writing; 0 if it is not there.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let text = self.admin_get("/metrics").text();
-        let has_all = |line: &str| labels.iter().all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")));
-        let is_meant = |line: &&str| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])) && has_all(line)
+        let has_all = |line: &str| {
+            labels
+                .iter()
+                .all(|(label, value)| line.contains(&format!("{label}=\"{value}\"")))
         };
-        text.lines().filter(is_meant).filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        let is_meant = |line: &&str| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && has_all(line)
+        };
+        text.lines()
+            .filter(is_meant)
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .fold(0.0, |sum, value| sum + value)
     }
 
     /// The access record of the request of that id.
     pub fn record(&self, request_id: &str) -> Value {
         self.log.wait(request_id, |lines| {
-            lines.iter().find(|record| record["request_id"] == request_id).cloned()
+            lines
+                .iter()
+                .find(|record| record["request_id"] == request_id)
+                .cloned()
         })
     }
 
     /// Waits for a record that is so.
     pub fn wait_for_record(&self, what: &str, is_meant: impl Fn(&Value) -> bool) -> Value {
-        self.log.wait(what, |lines| lines.iter().find(|record| is_meant(record)).cloned())
+        self.log.wait(what, |lines| {
+            lines.iter().find(|record| is_meant(record)).cloned()
+        })
     }
 
     /// Everything logged so far.
@@ -201,7 +219,10 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(status.expect("kill").success());
     }
 

@@ -19,7 +19,11 @@ pub struct Response {
 impl Response {
     pub fn all(&self, name: &str) -> Vec<&str> {
         let is_named = |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
-        self.headers.iter().filter(is_named).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(is_named)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -32,6 +36,13 @@ impl Response {
 
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The status, and the reason where it is a rejection: `200`, `401 token_expired`.
+    pub fn outcome(&self) -> String {
+        format!("{} {}", self.status, self.reason())
+            .trim_end()
+            .to_owned()
     }
 
     /// The `reason` of a problem body; empty if the answer is none of the gateway's rejections.
@@ -199,7 +210,11 @@ impl Request {
 
     pub fn bytes(&self, host: &str) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
-        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        if !self
+            .headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
             text += &format!("Host: {host}\r\n");
         }
         for (name, value) in &self.headers {
@@ -215,7 +230,8 @@ impl Request {
 
     /// Sends on a connection of its own.
     pub fn send(&self, address: SocketAddr) -> Response {
-        self.try_send(address).unwrap_or_else(|| panic!("no answer to {} {}", self.method, self.target))
+        self.try_send(address)
+            .unwrap_or_else(|| panic!("no answer to {} {}", self.method, self.target))
     }
 
     pub fn try_send(&self, address: SocketAddr) -> Option<Response> {

@@ -2,6 +2,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::expect_used,
     clippy::unwrap_used,
@@ -33,9 +34,14 @@ pub const AUDIENCE: &str = "https://api.example.com";
 /// The name of its key.
 pub const KID: &str = "corp-1";
 
-#[allow(clippy::disallowed_methods, reason = "the gateway under test reads the system's clock, and so do its tokens")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the gateway under test reads the system's clock, and so do its tokens"
+)]
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970");
     i64::try_from(since.as_secs()).expect("seconds")
 }
 
@@ -72,9 +78,15 @@ impl Stage {
 
     /// `top` comes first: other sections.
     pub fn with_all(top: &str, issuer: &str, routes: &str) -> Self {
-        let (upstream, provider) = (Server::echo(), Server::keys(vec![corp().jwk(KID)]));
-        let text = configuration(top, &provider, issuer, &upstream, routes);
-        let gateway = Gateway::start(&text);
+        Self::written(vec![corp().jwk(KID)], |provider, upstream| {
+            configuration(top, provider, issuer, upstream, routes)
+        })
+    }
+
+    /// With those keys and a configuration of the caller's, who is told the provider and the upstream.
+    pub fn written(keys: Vec<Value>, write: impl FnOnce(&Server, &Server) -> String) -> Self {
+        let (upstream, provider) = (Server::echo(), Server::keys(keys));
+        let gateway = Gateway::start(&write(&provider, &upstream));
         Self {
             upstream,
             provider,
@@ -84,7 +96,13 @@ impl Stage {
 }
 
 /// The configuration of a stage.
-pub fn configuration(top: &str, provider: &Server, issuer: &str, upstream: &Server, routes: &str) -> String {
+pub fn configuration(
+    top: &str,
+    provider: &Server,
+    issuer: &str,
+    upstream: &Server,
+    routes: &str,
+) -> String {
     format!(
         r#"
 {top}

@@ -26,7 +26,11 @@ pub struct Received {
 impl Received {
     pub fn all(&self, name: &str) -> Vec<&str> {
         let is_named = |(header, _): &&(String, String)| header.eq_ignore_ascii_case(name);
-        self.headers.iter().filter(is_named).map(|(_, value)| value.as_str()).collect()
+        self.headers
+            .iter()
+            .filter(is_named)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -69,7 +73,10 @@ impl Server {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), handler)
     }
 
-    pub fn start_at(address: SocketAddr, handler: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start_at(
+        address: SocketAddr,
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -145,8 +152,17 @@ impl Server {
         let mut received = self.shared.received.lock().expect("a lock");
         while received.len() < count {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{} of {count} requests came", received.len());
-            received = self.shared.changed.wait_timeout(received, left).expect("a lock").0;
+            assert!(
+                !left.is_zero(),
+                "{} of {count} requests came",
+                received.len()
+            );
+            received = self
+                .shared
+                .changed
+                .wait_timeout(received, left)
+                .expect("a lock")
+                .0;
         }
     }
 }
@@ -186,7 +202,11 @@ fn with_body(status: u16, body: &str) -> Vec<u8> {
 fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
     let mut line = Vec::new();
     let length = reader.read_until(b'\n', &mut line).ok()?;
-    (length > 0).then(|| String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+    (length > 0).then(|| {
+        String::from_utf8_lossy(&line)
+            .trim_end_matches(['\r', '\n'])
+            .to_owned()
+    })
 }
 
 fn fields(reader: &mut BufReader<TcpStream>) -> Option<Vec<(String, String)>> {

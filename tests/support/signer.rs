@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair};
-use aws_lc_rs::hmac;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
@@ -29,9 +29,9 @@ pub fn base64url(bytes: &[u8]) -> String {
 impl Signer {
     pub fn new(algorithm: &'static str) -> Self {
         let key = match algorithm {
-            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => {
-                Key::Rsa(Box::new(RsaKeyPair::generate(KeySize::Rsa2048).expect("a key")))
-            }
+            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => Key::Rsa(Box::new(
+                RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
+            )),
             "ES256" => elliptic(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256"),
             "ES384" => elliptic(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, "P-384"),
             "ES512" => elliptic(&signature::ECDSA_P521_SHA512_FIXED_SIGNING, "P-521"),
@@ -87,10 +87,20 @@ impl Signer {
         match &self.key {
             Key::Rsa(key) => {
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(rsa_encoding(self.algorithm), &random, signed, &mut signature).expect("a signature");
+                key.sign(
+                    rsa_encoding(self.algorithm),
+                    &random,
+                    signed,
+                    &mut signature,
+                )
+                .expect("a signature");
                 signature
             }
-            Key::Elliptic(key, _) => key.sign(&random, signed).expect("a signature").as_ref().to_vec(),
+            Key::Elliptic(key, _) => key
+                .sign(&random, signed)
+                .expect("a signature")
+                .as_ref()
+                .to_vec(),
             Key::Edwards(key) => key.sign(signed).as_ref().to_vec(),
             Key::Secret(secret) => {
                 let algorithm = match self.algorithm {
@@ -98,7 +108,9 @@ impl Signer {
                     "HS384" => hmac::HMAC_SHA384,
                     _ => hmac::HMAC_SHA512,
                 };
-                hmac::sign(&hmac::Key::new(algorithm, secret), signed).as_ref().to_vec()
+                hmac::sign(&hmac::Key::new(algorithm, secret), signed)
+                    .as_ref()
+                    .to_vec()
             }
         }
     }
