@@ -15,156 +15,78 @@ use serde_json::json;
 use support::{Gateway, Request, Stage, raw, token};
 
 /// Sends GETs, each with one `Authorization`, and compares what comes of them.
-fn check(gateway: &Gateway, rows: &[(&str, String, &str)]) {
-    for (row, value, expected) in rows {
+fn check(gateway: &Gateway, rows: &[(&str, String)], expected: &str) {
+    for (row, value) in rows {
         let request = Request::get("/").header("Authorization", value);
-        assert_eq!(gateway.send(&request).outcome(), *expected, "{row}");
+        assert_eq!(gateway.send(&request).outcome(), expected, "{row}");
     }
 }
 
-// T2, T3, T4, T5, T6, T7, T9, T10, T11, T20
+// T4, T5
 #[test]
-fn only_the_word_bearer_spaces_and_one_b64token_make_a_credential() {
+fn the_word_bearer_in_any_case_and_any_spaces_lead_a_token() {
     let stage = Stage::new();
     let good = token(json!({}));
     let rows = [
-        (
-            "another scheme",
-            "Basic YTpi".to_owned(),
-            "401 token_missing",
-        ),
-        ("an empty header", String::new(), "401 token_missing"),
-        ("a bare token", good.clone(), "401 token_missing"),
-        (
-            "the scheme of DPoP",
-            format!("DPoP {good}"),
-            "401 token_missing",
-        ),
-        (
-            "glued to the scheme",
-            format!("Bearer{good}"),
-            "401 token_missing",
-        ),
-        ("a colon", format!("Bearer: {good}"), "401 token_missing"),
-        (
-            "an equals sign",
-            format!("Bearer={good}"),
-            "401 token_missing",
-        ),
-        (
-            "nothing behind",
-            "Bearer".to_owned(),
-            "400 header_malformed",
-        ),
-        (
-            "a space behind",
-            "Bearer ".to_owned(),
-            "400 header_malformed",
-        ),
-        ("as usual", format!("Bearer {good}"), "200"),
-        ("lower case", format!("bearer {good}"), "200"),
-        ("upper case", format!("BEARER {good}"), "200"),
-        ("mixed case", format!("bEaReR {good}"), "200"),
-        ("many spaces", format!("Bearer     {good}"), "200"),
-        ("a tab", format!("Bearer\t{good}"), "400 header_malformed"),
-        (
-            "a space and a tab",
-            format!("Bearer \t{good}"),
-            "400 header_malformed",
-        ),
-        (
-            "something behind",
-            format!("Bearer {good} extra"),
-            "400 header_malformed",
-        ),
-        (
-            "a word between",
-            format!("Bearer token {good}"),
-            "400 header_malformed",
-        ),
-        (
-            "the scheme twice",
-            format!("Bearer Bearer {good}"),
-            "400 header_malformed",
-        ),
-        (
-            "a comma inside",
-            format!("Bearer {good},{good}"),
-            "400 header_malformed",
-        ),
-        (
-            "a comma behind",
-            format!("Bearer {good},"),
-            "400 header_malformed",
-        ),
-        (
-            "joined, good first",
-            format!("Bearer {good}, Basic YTpi"),
-            "400 header_malformed",
-        ),
-        (
-            "joined, good twice",
-            format!("Bearer {good}, Bearer {good}"),
-            "400 header_malformed",
-        ),
-        (
-            "joined, good last",
-            format!("Basic YTpi, Bearer {good}"),
-            "400 token_ambiguous",
-        ),
-        (
-            "double quotes",
-            format!("Bearer \"{good}\""),
-            "400 header_malformed",
-        ),
-        (
-            "single quotes",
-            format!("Bearer '{good}'"),
-            "400 header_malformed",
-        ),
-        (
-            "angle brackets",
-            format!("Bearer <{good}>"),
-            "400 header_malformed",
-        ),
-        (
-            "not ASCII",
-            format!("Bearer {good}\u{e9}"),
-            "400 header_malformed",
-        ),
-        (
-            "a space not ASCII",
-            format!("Bearer\u{a0}{good}"),
-            "401 token_missing",
-        ),
-        (
-            "padding alone",
-            "Bearer ==".to_owned(),
-            "400 header_malformed",
-        ),
-        (
-            "padding inside",
-            "Bearer a=b.c.d".to_owned(),
-            "400 header_malformed",
-        ),
-        (
-            "percent-escapes",
-            format!("Bearer {}", good.replace('.', "%2E")),
-            "400 header_malformed",
-        ),
-        (
-            "JSON",
-            r#"Bearer {"payload":"e30","signature":"x"}"#.to_owned(),
-            "400 header_malformed",
-        ),
-        (
-            "a parameter",
-            format!("Bearer token=\"{good}\""),
-            "400 header_malformed",
-        ),
+        ("as usual", format!("Bearer {good}")),
+        ("lower case", format!("bearer {good}")),
+        ("upper case", format!("BEARER {good}")),
+        ("mixed case", format!("bEaReR {good}")),
+        ("many spaces", format!("Bearer     {good}")),
     ];
-    check(&stage.gateway, &rows);
-    assert_eq!(stage.upstream.count(), 5, "only the good ones went on");
+    check(&stage.gateway, &rows, "200");
+    assert_eq!(stage.upstream.count(), rows.len());
+}
+
+// T2, T10
+#[test]
+fn another_scheme_is_no_credential() {
+    let stage = Stage::new();
+    let good = token(json!({}));
+    let rows = [
+        ("Basic", "Basic YTpi".to_owned()),
+        ("nothing", String::new()),
+        ("a bare token", good.clone()),
+        ("DPoP", format!("DPoP {good}")),
+        ("glued to the scheme", format!("Bearer{good}")),
+        ("a colon behind the scheme", format!("Bearer: {good}")),
+    ];
+    check(&stage.gateway, &rows, "401 token_missing");
+    assert_eq!(stage.upstream.count(), 0);
+}
+
+// T3, T6, T7, T9, T10, T11, T20
+#[test]
+fn behind_bearer_there_is_one_b64token_and_nothing_else() {
+    let stage = Stage::new();
+    let good = token(json!({}));
+    let rows = [
+        ("nothing behind", "Bearer".to_owned()),
+        ("a space behind", "Bearer ".to_owned()),
+        ("a tab", format!("Bearer\t{good}")),
+        ("a space and a tab", format!("Bearer \t{good}")),
+        ("something behind", format!("Bearer {good} extra")),
+        ("a word between", format!("Bearer token {good}")),
+        ("the scheme twice", format!("Bearer Bearer {good}")),
+        ("a comma inside", format!("Bearer {good},{good}")),
+        ("a comma behind", format!("Bearer {good},")),
+        ("joined, good first", format!("Bearer {good}, Basic YTpi")),
+        ("joined, twice", format!("Bearer {good}, Bearer {good}")),
+        ("double quotes", format!("Bearer \"{good}\"")),
+        ("single quotes", format!("Bearer '{good}'")),
+        ("angle brackets", format!("Bearer <{good}>")),
+        ("not ASCII", format!("Bearer {good}\u{e9}")),
+        ("padding alone", "Bearer ==".to_owned()),
+        ("padding inside", "Bearer a=b.c.d".to_owned()),
+        ("escapes", format!("Bearer {}", good.replace('.', "%2E"))),
+        ("JSON", r#"Bearer {"payload":"e30"}"#.to_owned()),
+        ("a parameter", format!("Bearer token=\"{good}\"")),
+    ];
+    check(&stage.gateway, &rows, "400 header_malformed");
+    // As an intermediary joins two header lines: more than one credential.
+    let joined = [("joined, good last", format!("Basic YTpi, Bearer {good}"))];
+    check(&stage.gateway, &joined, "400 token_ambiguous");
+    assert_eq!(stage.upstream.count(), 0);
 }
 
 // T11

@@ -104,7 +104,7 @@ fn pem(label: &str, bytes: &[u8]) -> String {
     )
 }
 
-/// SubjectPublicKeyInfo of a 2048-bit RSA key from its PKCS#1 form (RFC 5280 §4.1.2.7).
+/// `SubjectPublicKeyInfo` of a 2048-bit RSA key from its PKCS#1 form (RFC 5280 §4.1.2.7).
 fn public_key_info(pkcs1: &[u8]) -> Vec<u8> {
     let length = |bytes: usize| u16::try_from(bytes).unwrap().to_be_bytes();
     let algorithm = [
@@ -174,16 +174,8 @@ fn with_algorithm(signer: &Signer, kid: &str, algorithm: &str) -> Value {
 // T24, T25
 #[test]
 fn a_key_serves_only_the_algorithm_that_it_names_and_its_curve_can() {
-    let (rs, ps, bare) = (
-        Signer::new("RS256"),
-        Signer::new("PS256"),
-        Signer::new("RS384"),
-    );
-    let (p256, p384, p521) = (
-        Signer::new("ES256"),
-        Signer::new("ES384"),
-        Signer::new("ES512"),
-    );
+    let [rs, ps, bare] = ["RS256", "PS256", "RS384"].map(Signer::new);
+    let [p256, p384, p521] = ["ES256", "ES384", "ES512"].map(Signer::new);
     let edwards = Signer::new("EdDSA");
     let stage = stage_of(vec![
         with_algorithm(&rs, "ps", "PS256"),
@@ -330,81 +322,55 @@ fn a_header_is_one_json_object_without_duplicates() {
     );
 }
 
+/// The token with another part in that place.
+fn with_part(token: &str, place: usize, part: &str) -> String {
+    let mut parts: Vec<&str> = token.split('.').collect();
+    parts[place] = part;
+    parts.join(".")
+}
+
 // T38
 #[test]
 fn every_part_is_canonical_base64url() {
     let stage = Stage::new();
     let good = token(json!({"pad": "?>?>~~~"}));
-    let parts: Vec<&str> = good.split('.').collect();
-    let with = |place: usize, part: String| {
-        let mut parts: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();
-        parts[place] = part;
-        parts.join(".")
-    };
-    for place in 0..3 {
-        let part = parts[place];
-        let bytes = BASE64URL_NOPAD.decode(part.as_bytes()).unwrap();
+    let malformed = "401 token_malformed";
+    for (place, part) in good.split('.').enumerate() {
         // Padding inside a token is no b64token; at its end it is.
-        let padded = if place < 2 {
-            "400 header_malformed"
-        } else {
-            "401 token_malformed"
-        };
-        check(
-            &stage,
-            &[
-                (
-                    &format!("part {place}, padded"),
-                    with(place, format!("{part}==")),
-                    padded,
-                ),
-                (
-                    &format!("part {place}, a tilde"),
-                    with(place, format!("{part}~")),
-                    "401 token_malformed",
-                ),
-                (
-                    &format!("part {place}, a plus"),
-                    with(place, format!("+{part}")),
-                    "401 token_malformed",
-                ),
-                (
-                    &format!("part {place}, a slash"),
-                    with(place, format!("/{part}")),
-                    "401 token_malformed",
-                ),
-            ],
-        );
+        let padded = ["400 header_malformed", "400 header_malformed", malformed][place];
+        for (changed, expected) in [
+            (format!("{part}=="), padded),
+            (format!("{part}~"), malformed),
+            (format!("+{part}"), malformed),
+            (format!("/{part}"), malformed),
+        ] {
+            let token = with_part(&good, place, &changed);
+            check(&stage, &[(&changed, token, expected)]);
+        }
+        let bytes = BASE64URL_NOPAD.decode(part.as_bytes()).unwrap();
         let standard = BASE64_NOPAD.encode(&bytes);
+        // The payload tells the alphabets apart for sure.
+        assert!(place != 1 || standard != part, "{part}");
         if standard != part {
-            check(
-                &stage,
-                &[(
-                    &format!("part {place}, other alphabet"),
-                    with(place, standard),
-                    "401 token_malformed",
-                )],
-            );
+            let token = with_part(&good, place, &standard);
+            check(&stage, &[(&standard, token, malformed)]);
         }
     }
-    assert!(
-        parts[1].contains(['-', '_']),
-        "the payload tells the alphabets apart"
-    );
     assert_eq!(stage.upstream.count(), 0);
-    // 64 bytes leave four bits over in the last character; they must be zero.
-    let last = parts[2].chars().last().unwrap();
+}
+
+// T38
+#[test]
+fn the_bits_left_over_in_a_last_character_are_zero() {
+    let stage = Stage::new();
+    let good = token(json!({}));
+    // 64 bytes leave four bits over.
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let next = alphabet
-        .chars()
-        .nth(alphabet.find(last).unwrap() + 1)
-        .unwrap();
-    let trailing = format!("{}{next}", &good[..good.len() - 1]);
-    check(
-        &stage,
-        &[
-            ("trailing bits", trailing, "401 token_malformed"),
-            ("untouched", good, "200"),
-        ],
-    );
+    let (start, last) = good.split_at(good.len() - 1);
+    let place = alphabet.find(last).unwrap();
+    for other in 1..16 {
+        let twin = format!("{start}{}", &alphabet[place + other..=place + other]);
+        check(&stage, &[("trailing bits", twin, "401 token_malformed")]);
+    }
+    check(&stage, &[("untouched", good, "200")]);
 }

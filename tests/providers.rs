@@ -70,11 +70,12 @@ fn configuration(provider: &Server, upstream: &Server) -> String {
         upstream.url()
     );
     for (name, issuer, route) in PROVIDERS {
-        text += &format!(
+        let sections = format!(
             "[[issuer]]\nname = \"{name}\"\njwks_uri = \"{}/jwks\"\n{issuer}\n\
              [[route]]\nname = \"{name}\"\npath = \"/{name}/*\"\nupstream = \"api\"\nissuers = [\"{name}\"]\n{route}\n",
             provider.url()
         );
+        text.push_str(&sections);
     }
     text
 }

@@ -106,71 +106,31 @@ fn a_token_has_three_parts() {
     let good = token(json!({}));
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let (header, payload) = signed.split_once('.').unwrap();
-    let bearer = |token: String| format!("Bearer {token}");
-    check(
-        &stage.gateway,
-        &[
-            ("a word", bearer("undefined".to_owned()), "401 token_opaque"),
-            (
-                "a user and password",
-                bearer("YTpiOmM=".to_owned()),
-                "401 token_opaque",
-            ),
-            ("one part", bearer(header.to_owned()), "401 token_opaque"),
-            (
-                "two parts",
-                bearer(signed.to_owned()),
-                "401 token_malformed",
-            ),
-            (
-                "an empty third part",
-                bearer(format!("{signed}.")),
-                "401 signature_invalid",
-            ),
-            (
-                "four parts",
-                bearer(format!("{good}.")),
-                "401 token_malformed",
-            ),
-            (
-                "four full parts",
-                bearer(format!("{good}.{signature}")),
-                "401 token_malformed",
-            ),
-            (
-                "five parts",
-                bearer(format!("{good}.{payload}.{signature}")),
-                "401 token_encrypted",
-            ),
-            (
-                "five empty parts",
-                bearer("....".to_owned()),
-                "401 token_encrypted",
-            ),
-            (
-                "six parts",
-                bearer(".....".to_owned()),
-                "401 token_malformed",
-            ),
-            ("dots", bearer(".".repeat(8 * 1024)), "401 token_malformed"),
-            ("two dots", bearer("..".to_owned()), "401 token_malformed"),
-            (
-                "no header",
-                bearer(format!(".{payload}.{signature}")),
-                "401 token_malformed",
-            ),
-            (
-                "no payload",
-                bearer(format!("{header}..{signature}")),
-                "401 token_malformed",
-            ),
-            (
-                "a dot in front",
-                bearer(format!(".{good}")),
-                "401 token_malformed",
-            ),
-        ],
-    );
+    let malformed = "401 token_malformed";
+    let encrypted = "401 token_encrypted";
+    for (row, token, expected) in [
+        ("a word", "undefined".to_owned(), "401 token_opaque"),
+        ("a password", "YTpiOmM=".to_owned(), "401 token_opaque"),
+        ("one part", header.to_owned(), "401 token_opaque"),
+        ("two parts", signed.to_owned(), malformed),
+        (
+            "no signature",
+            format!("{signed}."),
+            "401 signature_invalid",
+        ),
+        ("four parts", format!("{good}."), malformed),
+        ("four full parts", format!("{good}.{signature}"), malformed),
+        ("five parts", format!("{good}.{payload}.x"), encrypted),
+        ("five empty parts", "....".to_owned(), encrypted),
+        ("six parts", ".....".to_owned(), malformed),
+        ("dots", ".".repeat(8 * 1024), malformed),
+        ("two dots", "..".to_owned(), malformed),
+        ("no header", format!(".{payload}.{signature}"), malformed),
+        ("no payload", format!("{header}..{signature}"), malformed),
+        ("a dot in front", format!(".{good}"), malformed),
+    ] {
+        assert_eq!(stage.gateway.get("/", &token).outcome(), expected, "{row}");
+    }
     assert_eq!(stage.upstream.count(), 0);
 }
 
