@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use support::{
-    AUDIENCE, Gateway, ISSUER, KID, Request, Response, Server, Stage, base64url, configuration,
-    corp, now, token,
+    AUDIENCE, Gateway, ISSUER, KID, Request, Response, Server, Stage, base64url, changed,
+    configuration, corp, now, token,
 };
 
 const ROUTE: &str = "path = \"/*\"\nupstream = \"api\"\nissuers = [\"corp\", \"endless\"]";
@@ -122,93 +122,68 @@ fn an_issuer_goes_by_its_name_or_its_iss() {
     assert_ne!(other.json()["id"], by_name["id"]);
 }
 
-/// Wrong bodies, and the member that the answer must name.
-fn wrong_bodies() -> Vec<(&'static str, Value)> {
-    let expired = token(json!({"exp": now() - 100}));
-    let unsigned = |claims: Value| format!("e30.{}.", base64url(claims.to_string().as_bytes()));
+/// A good body with other members.
+fn with(members: Value) -> Value {
+    changed(json!({"jti": "j", "issuer": "corp"}), members)
+}
+
+/// Bodies that name nothing to revoke, too much, or nothing that can be; and the member that the answer must name.
+fn wrong_subjects() -> Vec<(&'static str, Value)> {
+    let no_slash = ISSUER.trim_end_matches('/');
     vec![
         ("issuer", json!({"jti": "j"})),
-        ("issuer", json!({"jti": "j", "issuer": "nobody"})),
-        ("issuer", json!({"jti": "j", "issuer": ""})),
-        ("issuer", json!({"jti": "j", "issuer": 1})),
-        (
-            "issuer",
-            json!({"jti": "j", "issuer": ISSUER.trim_end_matches('/')}),
-        ),
-        ("jti", json!({"jti": "", "issuer": "corp"})),
-        ("jti", json!({"jti": 7, "issuer": "corp"})),
+        ("issuer", with(json!({"issuer": "nobody"}))),
+        ("issuer", with(json!({"issuer": ""}))),
+        ("issuer", with(json!({"issuer": 1}))),
+        ("issuer", with(json!({"issuer": no_slash}))),
+        ("jti", with(json!({"jti": ""}))),
+        ("jti", with(json!({"jti": 7}))),
         ("jti", json!({"jti": null, "issuer": "corp"})),
         ("subject", json!({"subject": ["s"], "issuer": "corp"})),
-        (
-            "subject",
-            json!({"jti": "j", "subject": "s", "issuer": "corp"}),
-        ),
+        ("subject", with(json!({"subject": "s"}))),
         ("session", json!({"session": {}, "issuer": "corp"})),
         ("client", json!({"client": true, "issuer": "corp"})),
         ("key", json!({"key": "unknown", "issuer": "corp"})),
         ("key", json!({"key": "", "issuer": "corp"})),
+        ("sub", with(json!({"sub": "s"}))),
+    ]
+}
+
+/// The same for tokens, times and what comes with them.
+fn wrong_details() -> Vec<(&'static str, Value)> {
+    let unsigned = |claims: Value| format!("e30.{}.", base64url(claims.to_string().as_bytes()));
+    let expired = token(json!({"exp": now() - 100}));
+    let endless = unsigned(json!({"iss": ISSUER}));
+    let vague = unsigned(json!({"iss": ISSUER, "exp": "soon"}));
+    let foreign = unsigned(json!({"iss": "https://nobody.example", "exp": now() + 60}));
+    let of_corp = token(json!({}));
+    let cut_off = |at: Value| json!({"subject": "s", "issuer": "corp", "issued_before": at});
+    vec![
         ("token", json!({"token": "not.a.token"})),
         ("token", json!({"token": "opaque"})),
         ("token", json!({"token": 1})),
-        ("token", json!({"token": expired})),
-        ("token", json!({"token": unsigned(json!({"iss": ISSUER}))})),
-        (
-            "token",
-            json!({"token": unsigned(json!({"iss": ISSUER, "exp": "soon"}))}),
-        ),
-        (
-            "token",
-            json!({"token": unsigned(json!({"iss": "https://nobody.example", "exp": now() + 60}))}),
-        ),
-        (
-            "issuer",
-            json!({"token": token(json!({})), "issuer": "endless"}),
-        ),
-        (
-            "issued_before",
-            json!({"subject": "s", "issuer": "corp", "issued_before": "yesterday"}),
-        ),
-        (
-            "issued_before",
-            json!({"subject": "s", "issuer": "corp", "issued_before": -1}),
-        ),
-        (
-            "issued_before",
-            json!({"jti": "j", "issuer": "corp", "issued_before": 1}),
-        ),
-        (
-            "expires_at",
-            json!({"jti": "j", "issuer": "corp", "expires_at": now() - 1}),
-        ),
-        (
-            "expires_at",
-            json!({"jti": "j", "issuer": "corp", "expires_at": "2030-01-01"}),
-        ),
-        (
-            "expires_at",
-            json!({"jti": "j", "issuer": "corp", "expires_at": true}),
-        ),
-        (
-            "expires_at",
-            json!({"jti": "j", "issuer": "corp", "expires_at": 1e300}),
-        ),
-        ("reason", json!({"jti": "j", "issuer": "corp", "reason": 1})),
-        (
-            "reason",
-            json!({"jti": "j", "issuer": "corp", "reason": "x".repeat(1025)}),
-        ),
-        (
-            "expire_at",
-            json!({"jti": "j", "issuer": "corp", "expire_at": now() + 60}),
-        ),
-        ("sub", json!({"sub": "s", "jti": "j", "issuer": "corp"})),
+        ("token", json!({ "token": expired })),
+        ("token", json!({ "token": endless })),
+        ("token", json!({ "token": vague })),
+        ("token", json!({ "token": foreign })),
+        ("issuer", json!({"token": of_corp, "issuer": "endless"})),
+        ("issued_before", cut_off(json!("yesterday"))),
+        ("issued_before", cut_off(json!(-1))),
+        ("issued_before", with(json!({"issued_before": 1}))),
+        ("expires_at", with(json!({"expires_at": now() - 1}))),
+        ("expires_at", with(json!({"expires_at": "2030-01-01"}))),
+        ("expires_at", with(json!({"expires_at": true}))),
+        ("expires_at", with(json!({"expires_at": 1e300}))),
+        ("reason", with(json!({"reason": 1}))),
+        ("reason", with(json!({"reason": "x".repeat(1025)}))),
+        ("expire_at", with(json!({"expire_at": now() + 60}))),
     ]
 }
 
 #[test]
 fn a_wrong_body_is_400_and_names_the_member() {
     let two = two();
-    for (member, body) in wrong_bodies() {
+    for (member, body) in wrong_subjects().into_iter().chain(wrong_details()) {
         let response = post(&two.gateway, &body);
         assert_eq!(response.status, 400, "{body}: {}", response.text());
         assert_eq!(
@@ -241,81 +216,51 @@ fn a_wrong_body_is_400_and_names_the_member() {
     assert_eq!(ids(&list(&two.gateway, "")), [""; 0], "nothing was revoked");
 }
 
+/// Bodies, and when the entry must end.
+fn lifetimes() -> Vec<(Value, Option<i64>)> {
+    let (day, soon) = (now() + DAY + LEEWAY, now() + 100);
+    let (past, future) = (now() - 1000, now() + 1000);
+    let of = |kind: &str, issuer: &str| json!({kind: "x", "issuer": issuer});
+    let cut_off =
+        |at: i64, issuer: &str| changed(of("subject", issuer), json!({"issued_before": at}));
+    let given =
+        |kind: &str, issuer: &str| json!({kind: "given", "issuer": issuer, "expires_at": soon});
+    let (long, short) = (
+        token(json!({"exp": now() + 3000})),
+        token(json!({"jti": "g"})),
+    );
+    vec![
+        (of("jti", "corp"), Some(day)),
+        (of("session", "corp"), Some(day)),
+        (cut_off(past, "corp"), Some(day - 1000)),
+        (cut_off(future, "corp"), Some(day + 1000)),
+        (json!({ "token": long }), Some(now() + 3000 + LEEWAY)),
+        (of("subject", "corp"), None),
+        (of("client", "corp"), None),
+        (json!({"key": KID, "issuer": "corp"}), None),
+        (of("jti", "endless"), None),
+        (of("session", "endless"), None),
+        (cut_off(past, "endless"), None),
+        (given("jti", "corp"), Some(soon)),
+        (given("client", "corp"), Some(soon)),
+        (given("jti", "endless"), Some(soon)),
+        (json!({"token": short, "expires_at": soon}), Some(soon)),
+    ]
+}
+
 #[test]
 fn an_entry_lives_as_long_as_a_token_that_it_covers_can() {
     let two = two();
-    let (soon, cut_off) = (now() + 100, now() - 1000);
-    let long = token(json!({"exp": now() + 3000}));
-    for (what, body, expected) in [
-        (
-            "jti",
-            json!({"jti": "j", "issuer": "corp"}),
-            Some(now() + DAY + LEEWAY),
-        ),
-        (
-            "session",
-            json!({"session": "s", "issuer": "corp"}),
-            Some(now() + DAY + LEEWAY),
-        ),
-        (
-            "cut-off",
-            json!({"subject": "s", "issuer": "corp", "issued_before": cut_off}),
-            Some(cut_off + DAY + LEEWAY),
-        ),
-        (
-            "cut-off to come",
-            json!({"subject": "s", "issuer": "corp", "issued_before": now() + 1000}),
-            Some(now() + 1000 + DAY + LEEWAY),
-        ),
-        ("token", json!({"token": long}), Some(now() + 3000 + LEEWAY)),
-        ("subject", json!({"subject": "s", "issuer": "corp"}), None),
-        ("client", json!({"client": "c", "issuer": "corp"}), None),
-        ("key", json!({"key": KID, "issuer": "corp"}), None),
-        (
-            "jti without limit",
-            json!({"jti": "j", "issuer": "endless"}),
-            None,
-        ),
-        (
-            "session without limit",
-            json!({"session": "s", "issuer": "endless"}),
-            None,
-        ),
-        (
-            "cut-off without limit",
-            json!({"subject": "s", "issuer": "endless", "issued_before": cut_off}),
-            None,
-        ),
-        (
-            "given",
-            json!({"jti": "given", "issuer": "corp", "expires_at": soon}),
-            Some(soon),
-        ),
-        (
-            "given for a key",
-            json!({"client": "given", "issuer": "corp", "expires_at": soon}),
-            Some(soon),
-        ),
-        (
-            "given without limit",
-            json!({"jti": "given", "issuer": "endless", "expires_at": soon}),
-            Some(soon),
-        ),
-        (
-            "given for a token",
-            json!({"token": token(json!({"jti": "g"})), "expires_at": soon}),
-            Some(soon),
-        ),
-    ] {
+    for (body, expected) in lifetimes() {
         let response = post(&two.gateway, &body);
-        assert_eq!(response.status, 201, "{what}: {}", response.text());
+        assert_eq!(response.status, 201, "{body}: {}", response.text());
         let found = response.json()["expires_at"].as_i64();
         // The clock goes on between our look at it and the gateway's.
         let is_near = match (found, expected) {
             (Some(found), Some(expected)) => (found - expected).abs() <= 20,
             (found, expected) => found == expected,
         };
-        assert!(is_near, "{what}: {found:?} instead of {expected:?}");
+        assert!(is_near, "{body}: {found:?} instead of {expected:?}");
     }
 }
 

@@ -8,6 +8,11 @@
     clippy::string_slice,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "what a metric counts, a float holds exactly"
+)]
 
 mod support;
 

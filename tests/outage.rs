@@ -8,6 +8,11 @@
     clippy::string_slice,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "what a metric counts, a float holds exactly"
+)]
 
 mod support;
 
@@ -74,82 +79,58 @@ fn http(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\n\r\n{body}").into_bytes()
 }
 
-/// What a provider may answer instead of keys, and what that counts as.
-fn broken_answers(trap: &str) -> Vec<(&'static str, &'static str, Reply)> {
-    let odd = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"});
+fn with_length(head: &str, body: &str) -> Reply {
+    let head = format!("{head}\r\nContent-Length: {}", body.len());
+    Reply::Bytes(http(&head, body))
+}
+
+/// What to call it, what it counts as, and the answer.
+type Broken = (&'static str, &'static str, Reply);
+
+/// Answers that are slow, large, cut short or none at all.
+fn broken_transport(trap: &str) -> Vec<Broken> {
     let set = json!({"keys": [Signer::new("ES256").jwk("evil")]}).to_string();
-    let with_length =
-        |head: &str, body: &str| http(&format!("{head}\r\nContent-Length: {}", body.len()), body);
     let huge = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(8192));
-    let chunked = format!("{:x}\r\n{huge}\r\n0\r\n\r\n", huge.len());
+    let chunks = format!("{:x}\r\n{huge}\r\n0\r\n\r\n", huge.len());
+    let chunked = http("200 OK\r\nTransfer-Encoding: chunked", &chunks);
+    let boasting = http("200 OK\r\nContent-Length: 209715200", "{");
+    let cut_short = http("200 OK\r\nContent-Length: 99", "{\"keys\": [");
+    let elsewhere = format!("302 Found\r\nLocation: {trap}");
     vec![
         ("hangs", "timeout", Reply::Hang),
-        (
-            "drips",
-            "timeout",
-            Reply::Bytes(http("200 OK\r\nContent-Length: 99", "{\"keys\": [")),
-        ),
-        (
-            "huge",
-            "too_large",
-            Reply::Bytes(with_length("200 OK", &huge)),
-        ),
+        ("drips", "timeout", Reply::Bytes(cut_short.clone())),
+        ("huge", "too_large", with_length("200 OK", &huge)),
         (
             "says it is huge",
             "too_large",
-            Reply::BytesAndClose(http("200 OK\r\nContent-Length: 209715200", "{")),
+            Reply::BytesAndClose(boasting),
         ),
-        (
-            "huge in chunks",
-            "too_large",
-            Reply::Bytes(http("200 OK\r\nTransfer-Encoding: chunked", &chunked)),
-        ),
-        (
-            "a page",
-            "malformed",
-            Reply::Bytes(with_length("200 OK\r\nContent-Type: text/html", "<html>")),
-        ),
-        (
-            "nothing",
-            "malformed",
-            Reply::Bytes(with_length("200 OK", "")),
-        ),
+        ("huge in chunks", "too_large", Reply::Bytes(chunked)),
+        ("204", "status", Reply::Status(204)),
+        ("404", "status", with_length("404 Not Found", &set)),
+        ("500", "status", with_length("500 Oops", &set)),
+        ("elsewhere", "redirect", with_length(&elsewhere, "")),
+        ("leaves", "unreachable", Reply::Close),
+        ("cut short", "unreachable", Reply::BytesAndClose(cut_short)),
+    ]
+}
+
+/// Whole answers that are no key set, or one without a usable key.
+fn broken_documents() -> Vec<Broken> {
+    let odd = json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"});
+    let page = with_length("200 OK\r\nContent-Type: text/html", "<html>");
+    let compressed = with_length("200 OK\r\nContent-Encoding: gzip", "\u{1f}x");
+    let no_list = json!({"keys": {}});
+    let odd_only = json!({"keys": [odd, null, 1]});
+    vec![
+        ("a page", "malformed", page),
+        ("nothing", "malformed", with_length("200 OK", "")),
         ("null", "malformed", Reply::Json(Value::Null)),
         ("a list", "malformed", Reply::Json(json!([]))),
-        (
-            "keys of the wrong type",
-            "malformed",
-            Reply::Json(json!({"keys": {}})),
-        ),
-        (
-            "compressed",
-            "malformed",
-            Reply::Bytes(with_length("200 OK\r\nContent-Encoding: gzip", "\u{1f}x")),
-        ),
+        ("keys of the wrong type", "malformed", Reply::Json(no_list)),
+        ("compressed", "malformed", compressed),
         ("an empty set", "no_keys", Reply::Json(json!({"keys": []}))),
-        (
-            "odd keys only",
-            "no_keys",
-            Reply::Json(json!({"keys": [odd, null, 1]})),
-        ),
-        ("204", "status", Reply::Status(204)),
-        (
-            "404",
-            "status",
-            Reply::Bytes(with_length("404 Not Found", &set)),
-        ),
-        ("500", "status", Reply::Bytes(with_length("500 Oops", &set))),
-        (
-            "elsewhere",
-            "redirect",
-            Reply::Bytes(with_length(&format!("302 Found\r\nLocation: {trap}"), "")),
-        ),
-        ("leaves", "unreachable", Reply::Close),
-        (
-            "cut short",
-            "unreachable",
-            Reply::BytesAndClose(http("200 OK\r\nContent-Length: 99", "{\"keys\": [")),
-        ),
+        ("odd keys only", "no_keys", Reply::Json(odd_only)),
     ]
 }
 
@@ -161,7 +142,8 @@ fn the_last_good_keys_serve_whatever_the_provider_answers() {
         "cooldown = \"100ms\"\nrefresh = \"1s\"\nwait = \"1ms\"\ntimeout = \"1s\"\nmax_bytes = \"4KiB\"",
     );
     let cached = token(json!({}));
-    for (what, result, reply) in broken_answers(&format!("{}/jwks", trap.url())) {
+    let transport = broken_transport(&format!("{}/jwks", trap.url()));
+    for (what, result, reply) in transport.into_iter().chain(broken_documents()) {
         let before = refreshes(&stage.gateway, result);
         stage.provider.answer(move |_| reply.clone());
         eventually(&format!("{what} counts as {result}"), || {

@@ -8,6 +8,11 @@
     clippy::string_slice,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "what a metric counts, a float holds exactly"
+)]
 
 mod support;
 
@@ -333,9 +338,9 @@ fn flooded(
             .collect();
         over.store(true, Ordering::SeqCst);
         watcher.join().expect("good requests are answered well");
-        outcomes
-            .into_iter()
-            .for_each(|outcome| outcome.expect("forged requests are answered well"));
+        for outcome in outcomes {
+            outcome.expect("forged requests are answered well");
+        }
     });
 }
 
@@ -392,7 +397,7 @@ fn a_flood_of_forged_kids_refuses_and_slows_nobody() {
     let mut calm = Vec::new();
     let missing = |_: usize, caller: &mut Caller<'_>| assert_eq!(caller.ask("!").status, 400);
     flooded(&stage, &done, FLOOD / 4, missing, |over| {
-        calm = good_requests(&stage, &next, &is_rotated, over)
+        calm = good_requests(&stage, &next, &is_rotated, over);
     });
 
     slowly(&stage.provider, vec![corp().jwk(KID)]);
@@ -413,7 +418,7 @@ fn a_flood_of_forged_kids_refuses_and_slows_nobody() {
     };
     let mut stormy = Vec::new();
     flooded(&stage, &done, FLOOD, forge, |over| {
-        stormy = good_requests(&stage, &next, &is_rotated, over)
+        stormy = good_requests(&stage, &next, &is_rotated, over);
     });
     let (fetches, elapsed) = (stage.provider.count() - before, began.elapsed());
 
