@@ -10,6 +10,8 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::needless_pass_by_value,
+    clippy::format_push_string,
+    clippy::format_collect,
     reason = "each suite takes what it needs, and a test fails by panicking"
 )]
 
