@@ -43,7 +43,7 @@ fn every_suite_that_needs_more_than_rust_is_listed_and_run_by_the_script() {
     assert_eq!(declared, listed, "Cargo.toml and this list");
 
     let script = fs::read_to_string(root().join("scripts/test")).expect("scripts/test");
-    assert!(script.contains("cargo nextest run --all-features"));
+    assert!(script.contains("cargo nextest run --locked --all-features"));
     for (name, feature, needs) in SUITES {
         assert!(
             manifest["features"].get(feature).is_some(),
