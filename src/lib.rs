@@ -22,6 +22,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod algorithm;
+pub mod counter;
 pub mod identity;
 pub mod rejection;
 pub mod request_id;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// The levels of `ARCHITECTURE.md`, lowest first, finer than drawn there where modules of one level are allowed to know
 /// each other in one direction: `identity → time`, `telemetry → config`, `main → cli → app`.
 const LEVELS: &[&[&str]] = &[
-    &["rejection", "algorithm", "request_id", "time"],
+    &["rejection", "algorithm", "counter", "request_id", "time"],
     &["identity"],
     &["config"],
     &["telemetry"],
