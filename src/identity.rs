@@ -92,10 +92,35 @@ pub struct TokenDigest(pub [u8; 32]);
 
 impl TokenDigest {
     /// The first 16 hexadecimal digits, by which logs and `explain` mention the token.
-    pub fn token_id(&self) -> String {
-        let mut id = data_encoding::HEXLOWER.encode(&self.0);
-        id.truncate(16);
-        id
+    pub fn token_id(&self) -> TokenId {
+        let mut id = [0; 16];
+        for (digits, byte) in id.chunks_exact_mut(2).zip(self.0) {
+            data_encoding::HEXLOWER.encode_mut(&[byte], digits);
+        }
+        TokenId(id)
+    }
+}
+
+/// By what name logs and `explain` mention a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenId([u8; 16]);
+
+impl TokenId {
+    /// 16 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
 

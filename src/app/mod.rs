@@ -19,7 +19,7 @@ use tokio::time::interval;
 
 use crate::config::{self, Config, Loaded};
 use crate::proxy::{Listeners, Shared, Workers};
-use crate::telemetry::{AccessLog, AccessLogGuard, LogGuard, Metrics, start_logging};
+use crate::telemetry::{AccessLog, LogGuard, Metrics, start_logging};
 use crate::time::Clock;
 use reload::{Watch, weakenings};
 use state::State;
@@ -57,7 +57,6 @@ pub struct App {
     signals: Signals,
     tasks: Vec<JoinHandle<()>>,
     // In this order: the access log's records end up in the log.
-    _access_log: AccessLogGuard,
     _log: LogGuard,
 }
 
@@ -81,11 +80,11 @@ impl App {
         let admin = Listeners::bind(&[config.admin.listen]).map_err(taken)?;
 
         let metrics = Arc::new(Metrics::new());
-        let log = start_logging(&config.log, Arc::clone(&metrics))?;
+        let (sink, log) = start_logging(&config.log, Arc::clone(&metrics))?;
         for warning in &warnings {
             tracing::warn!(warning = %warning, "configuration");
         }
-        let (access_log, access_guard) = AccessLog::start(Arc::clone(&metrics))?;
+        let access_log = AccessLog::new(config.log.format, sink);
         let clock = Clock::system();
         let count = worker_count(&config);
         metrics.config_read(true, clock.now());
@@ -113,7 +112,6 @@ impl App {
             admin: admin_address,
             watch,
             signals,
-            _access_log: access_guard,
             _log: log,
         })
     }

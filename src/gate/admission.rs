@@ -42,8 +42,8 @@ impl Admission {
     }
 
     /// Who the caller is: `None` for anonymous requests and, on `report_only` routes, after a failed credential.
-    pub fn identity(&self) -> Option<&Identity> {
-        self.facts.identity.as_deref()
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.facts.identity.as_ref()
     }
 
     /// On `report_only` routes: why the request would have been refused. It then counts neither as an

@@ -41,7 +41,7 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
     let stream = TokioIo::new(ClientStream::new(stream, Rc::clone(&activity)));
     let proxy = Rc::new(Proxy {
         worker: Rc::clone(&worker),
-        peer: Peer::new(address),
+        peer: Rc::new(Peer::new(address)),
         activity: Rc::clone(&activity),
     });
     let service = service_fn(move |request| {

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,14 +16,15 @@ use tokio::time::Instant;
 
 use crate::config::{RouteId, UpstreamId};
 use crate::gate::{Admission, Rejected};
-use crate::identity::{IssuerLabel, TokenDigest};
+use crate::identity::{Identity, IssuerLabel, TokenDigest};
 use crate::rejection::Rejection;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::telemetry::AccessRecord;
 
+use super::Proxy;
 use super::activity::OpenRequest;
 use super::body::{ResponseBody, UpstreamBody};
-use super::forwarding::Origin;
+use super::forwarding::{Origin, Peer};
 use super::response::{Circumstances, close_after};
 use super::worker::{View, Worker};
 
@@ -39,6 +41,7 @@ pub(super) struct Exchange {
     /// Keeps the connection's time limits off.
     open: OpenRequest,
     id: RequestId,
+    peer: Rc<Peer>,
     client: IpAddr,
     begun: Instant,
     line: Option<RequestLine>,
@@ -48,7 +51,7 @@ pub(super) struct Exchange {
     route: Option<RouteId>,
     issuer: IssuerLabel,
     token: Option<TokenDigest>,
-    subject: Option<String>,
+    identity: Option<Arc<Identity>>,
     reason: Option<Rejection>,
     would_reject: Option<Rejection>,
     upstream: Option<(UpstreamId, Option<Duration>)>,
@@ -65,7 +68,7 @@ struct RequestLine {
 impl Exchange {
     /// Begins with a request's head.
     pub(super) fn begin(
-        worker: &Rc<Worker>,
+        proxy: &Proxy,
         view: &Rc<View>,
         open: OpenRequest,
         head: &Parts,
@@ -77,10 +80,11 @@ impl Exchange {
             host: head.headers.get(HOST).cloned(),
         };
         Box::new(Self {
-            worker: Rc::clone(worker),
+            worker: Rc::clone(&proxy.worker),
             view: Rc::clone(view),
             open,
             id: RequestId::of(&head.headers),
+            peer: Rc::clone(&proxy.peer),
             client: origin.client,
             begun: Instant::now(),
             line: view.snapshot.logs_access.then(line),
@@ -90,7 +94,7 @@ impl Exchange {
             route: None,
             issuer: IssuerLabel::None,
             token: None,
-            subject: None,
+            identity: None,
             reason: None,
             would_reject: None,
             upstream: None,
@@ -108,10 +112,7 @@ impl Exchange {
         self.issuer = admission.issuer();
         self.token = admission.token();
         self.would_reject = admission.would_reject();
-        if self.line.is_some() {
-            let subject = admission.identity().and_then(|it| it.subject.as_deref());
-            self.subject = subject.map(str::to_owned);
-        }
+        self.identity = admission.identity().map(Arc::clone);
         let metrics = &self.view.snapshot.metrics;
         match admission.would_reject() {
             Some(reason) => metrics.would_reject(admission.route(), admission.issuer(), reason),
@@ -180,10 +181,8 @@ impl Exchange {
         self.issuer = rejected.issuer;
         self.token = rejected.token;
         self.reason = Some(rejected.reason);
-        if let Some(identity) = &rejected.identity
-            && self.line.is_some()
-        {
-            self.subject = identity.subject.as_deref().map(str::to_owned);
+        if let Some(identity) = &rejected.identity {
+            self.identity = Some(Arc::clone(identity));
         }
         let metrics = &self.view.snapshot.metrics;
         metrics.rejection(rejected.route, rejected.issuer, rejected.reason);
@@ -203,29 +202,31 @@ impl Exchange {
         Response::from_parts(head, ResponseBody::upstream(body, self))
     }
 
-    fn record(&mut self, line: &RequestLine, status: u16, took: Duration) -> AccessRecord {
+    fn log(&self, line: &RequestLine, status: u16, took: Duration) {
         let metrics = &self.view.snapshot.metrics;
         let host = line.uri.authority().map(http::uri::Authority::as_str);
         let host = host.or_else(|| line.host.as_ref()?.to_str().ok());
         // What stands before an `@` may be a password. Such a host is refused, and recorded all the same.
         let host = host.and_then(|host| host.rsplit('@').next());
-        AccessRecord {
-            request_id: self.id.as_str().to_owned(),
+        let upstream = self.upstream.map(|(id, _)| metrics.upstream_name(id));
+        self.worker.log(&AccessRecord {
+            request_id: self.id.as_str(),
             client: self.client,
-            host: host.unwrap_or_default().to_owned(),
-            path: line.uri.path().to_owned(),
-            method: line.method.to_string(),
-            route: metrics.route_name(self.route),
+            client_text: &self.peer.text_of(self.client),
+            host: host.unwrap_or_default(),
+            path: line.uri.path(),
+            method: line.method.as_str(),
+            route: &metrics.route_name(self.route),
             status,
             duration_us: micros(took),
-            issuer: metrics.issuer_name(self.issuer),
-            subject: self.subject.take(),
-            token_id: self.token.map(|token| token.token_id()),
+            issuer: &metrics.issuer_name(self.issuer),
+            subject: self.identity.as_ref().and_then(|it| it.subject.as_deref()),
+            token: self.token,
             reason: self.reason,
             would_reject: self.would_reject,
-            upstream: self.upstream.map(|(id, _)| metrics.upstream_name(id)),
+            upstream: upstream.as_deref(),
             upstream_us: self.upstream.and_then(|(_, took)| took).map(micros),
-        }
+        });
     }
 }
 
@@ -240,9 +241,8 @@ impl Drop for Exchange {
         let took = self.begun.elapsed();
         let metrics = &self.view.snapshot.metrics;
         metrics.request(self.route, status, took);
-        if let Some(line) = self.line.take() {
-            let record = self.record(&line, status, took);
-            self.worker.log(record);
+        if let Some(line) = &self.line {
+            self.log(line, status, took);
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn forward(
     };
     let stamp = Stamp {
         peer,
-        identity: admission.identity(),
+        identity: admission.identity().map(|identity| &**identity),
         request_id: exchange.id().header(),
         ..Stamp::of(snapshot, rule, peer)
     };

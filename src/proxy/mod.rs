@@ -48,7 +48,7 @@ pub use worker::{Shared, Workers};
 #[derive(Debug)]
 struct Proxy {
     worker: Rc<Worker>,
-    peer: Peer,
+    peer: Rc<Peer>,
     activity: Rc<Activity>,
 }
 
@@ -59,7 +59,7 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let origin = view.snapshot.forwarding.origin(&self.peer, &head.headers);
         let open = self.activity.begin_request(!body.is_end_stream());
-        let mut exchange = Exchange::begin(&self.worker, &view, open, &head, &origin);
+        let mut exchange = Exchange::begin(self, &view, open, &head, &origin);
         let admission = match self.judge(&head, &body, &view, &mut exchange).await {
             Ok(admission) => admission,
             Err(rejected) => return exchange.refuse(&rejected),

@@ -18,7 +18,7 @@ use tokio::task::spawn_local;
 use tokio::time::{interval, timeout};
 
 use crate::config::{RouteId, UpstreamServer};
-use crate::telemetry::{AccessLog, AccessRecord, ConnectionGuard, Listener, Metrics};
+use crate::telemetry::{AccessLog, AccessRecord, ConnectionGuard, Listener, Metrics, WorkerLog};
 use crate::time::{Clock, UnixTime};
 
 use super::listener::{Listeners, Slots, accept};
@@ -157,10 +157,18 @@ async fn work(seed: Seed) {
     drop(alive);
     let sweeper = spawn_local(sweep(Rc::clone(&worker)));
     let follower = spawn_local(follow(Rc::clone(&worker), seed.phase));
+    let logging = Rc::clone(&worker);
+    let logger = spawn_local(async move { logging.log.run().await });
     // Nothing is ever sent: this ends when nobody accepts any more and no connection is left.
     open.recv().await;
     sweeper.abort();
     follower.abort();
+    logger.abort();
+    // The tasks that were ended hold the worker, and with it what it has not logged yet, until they are polled.
+    for task in [sweeper, follower, logger] {
+        task.await.ok();
+    }
+    drop(worker);
     drop(seed.running);
 }
 
@@ -185,6 +193,7 @@ async fn sweep(worker: Rc<Worker>) {
 #[derive(Debug)]
 pub(super) struct Worker {
     shared: Arc<Shared>,
+    log: WorkerLog,
     view: RefCell<Rc<View>>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>>>,
     phase: watch::Sender<Phase>,
@@ -212,6 +221,7 @@ impl Worker {
         let mut pools = HashMap::new();
         let view = view_of(shared.snapshot.load_full(), &mut pools);
         Self {
+            log: shared.access_log.worker(),
             shared,
             view: RefCell::new(Rc::new(view)),
             pools: RefCell::new(pools),
@@ -239,9 +249,9 @@ impl Worker {
         self.shared.clock.now()
     }
 
-    /// Hands a record to the log.
-    pub(super) fn log(&self, record: AccessRecord) {
-        self.shared.access_log.record(record);
+    /// Writes a record of a request that is over now.
+    pub(super) fn log(&self, record: &AccessRecord<'_>) {
+        self.log.record(record, self.now());
     }
 
     /// Counts an open connection.

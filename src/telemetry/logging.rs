@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 use super::metrics::Metrics;
 use crate::config::{Log, LogFormat};
 
-const QUEUE_LINES: usize = 8192;
-/// The target of access records.
-const ACCESS_TARGET: &str = "portcullis::access";
+const QUEUE_CHUNKS: usize = 8192;
+/// What waits to be written, at most: a reader that stands still costs no more memory than this.
+const QUEUE_BYTES: usize = 16 << 20;
 /// How long an ending process waits for a reader of the log that stands still.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(10);
@@ -45,28 +46,24 @@ impl Drop for LogGuard {
     }
 }
 
-/// Installs the global subscriber writing to standard output; what does not fit is counted in `metrics`.
-/// A second call in one process changes nothing.
-pub fn start_logging(config: &Log, metrics: Arc<Metrics>) -> io::Result<LogGuard> {
-    let (writer, guard) = LineWriter::start(config.format, metrics, io::stdout())?;
+/// Installs the global subscriber writing to standard output, and gives back the way there for whole lines, and the
+/// writer's guard; what does not fit is counted in `metrics`. A second call in one process changes nothing.
+pub fn start_logging(config: &Log, metrics: Arc<Metrics>) -> io::Result<(LogSink, LogGuard)> {
+    let (sink, guard) = LogSink::start(metrics, io::stdout())?;
+    let writer = LineWriter {
+        format: config.format,
+        sink: sink.clone(),
+    };
     let subscriber = subscriber(config, writer);
     if subscriber.try_init().is_err() {
         tracing::debug!("a log subscriber is installed already");
     }
-    Ok(guard)
+    Ok((sink, guard))
 }
 
-/// `level` rules everything but the access log, which has a switch of its own; it may still name it.
-fn filter(level: &str) -> EnvFilter {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    match format!("{ACCESS_TARGET}=info").parse() {
-        Ok(directive) if !level.contains(ACCESS_TARGET) => filter.add_directive(directive),
-        _ => filter,
-    }
-}
-
+/// `level` rules everything but the access log, which has a switch of its own.
 fn subscriber(config: &Log, writer: LineWriter) -> Box<dyn tracing::Subscriber + Send + Sync> {
-    let filter = filter(&config.level);
+    let filter = EnvFilter::try_new(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = fmt().with_env_filter(filter).with_writer(writer);
     match config.format {
         LogFormat::Text => Box::new(builder.with_ansi(false).finish()),
@@ -83,43 +80,65 @@ fn subscriber(config: &Log, writer: LineWriter) -> Box<dyn tracing::Subscriber +
 
 #[derive(Debug)]
 enum Message {
-    Line(Vec<u8>),
+    Lines(Vec<u8>),
     Stop,
 }
 
-/// Hands whole lines to the writing thread.
+/// Hands whole lines to the writing thread, and never waits for it.
 #[derive(Clone, Debug)]
-struct LineWriter {
-    format: LogFormat,
+pub struct LogSink {
     queue: SyncSender<Message>,
+    waiting: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
-impl LineWriter {
-    fn start(
-        format: LogFormat,
+impl LogSink {
+    pub(super) fn start(
         metrics: Arc<Metrics>,
         output: impl Write + Send + 'static,
     ) -> io::Result<(Self, LogGuard)> {
-        let (queue, lines) = sync_channel(QUEUE_LINES);
+        let (queue, lines) = sync_channel(QUEUE_CHUNKS);
         let (finished, done) = sync_channel(0);
+        let waiting = Arc::<AtomicUsize>::default();
+        let written = Arc::clone(&waiting);
         thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
-                write_lines(&lines, io::BufWriter::new(output));
+                write_lines(&lines, &written, io::BufWriter::new(output));
                 drop(finished);
             })?;
         let guard = LogGuard {
             queue: queue.clone(),
             done,
         };
-        let writer = Self {
-            format,
+        let sink = Self {
             queue,
+            waiting,
             metrics,
         };
-        Ok((writer, guard))
+        Ok((sink, guard))
     }
+
+    /// Hands over `records` whole lines; where they do not fit, they are counted as dropped.
+    pub(super) fn send(&self, lines: Vec<u8>, records: u64) {
+        let length = lines.len();
+        if length == 0 {
+            return;
+        }
+        let before = self.waiting.fetch_add(length, Ordering::Relaxed);
+        let fits = before < QUEUE_BYTES && self.queue.try_send(Message::Lines(lines)).is_ok();
+        if !fits {
+            self.waiting.fetch_sub(length, Ordering::Relaxed);
+            self.metrics.log_records_dropped(records);
+        }
+    }
+}
+
+/// What the subscriber writes to.
+#[derive(Clone, Debug)]
+struct LineWriter {
+    format: LogFormat,
+    sink: LogSink,
 }
 
 impl<'writer> MakeWriter<'writer> for LineWriter {
@@ -133,10 +152,7 @@ impl<'writer> MakeWriter<'writer> for LineWriter {
 /// The formatter writes each event as one whole line.
 impl Write for &LineWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let message = Message::Line(harmless(line, self.format));
-        if self.queue.try_send(message).is_err() {
-            self.metrics.log_record_dropped();
-        }
+        self.sink.send(harmless(line, self.format), 1);
         Ok(line.len())
     }
 
@@ -145,13 +161,17 @@ impl Write for &LineWriter {
     }
 }
 
-fn write_lines(lines: &Receiver<Message>, mut output: impl Write) {
+fn write_lines(lines: &Receiver<Message>, waiting: &AtomicUsize, mut output: impl Write) {
     // An output that is gone (a closed pipe) is no reason to stop serving: what follows is dropped.
-    while let Ok(Message::Line(line)) = lines.recv() {
-        drop(output.write_all(&line));
+    let write = |lines: Vec<u8>, output: &mut dyn Write| {
+        drop(output.write_all(&lines));
+        waiting.fetch_sub(lines.len(), Ordering::Relaxed);
+    };
+    while let Ok(Message::Lines(first)) = lines.recv() {
+        write(first, &mut output);
         loop {
             match lines.try_recv() {
-                Ok(Message::Line(line)) => drop(output.write_all(&line)),
+                Ok(Message::Lines(more)) => write(more, &mut output),
                 Ok(Message::Stop) => {
                     drop(output.flush());
                     return;
@@ -192,7 +212,7 @@ fn harmless(line: &[u8], format: LogFormat) -> Vec<u8> {
     escaped.into_bytes()
 }
 
-fn is_harmful(character: char) -> bool {
+pub(super) fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
@@ -229,7 +249,8 @@ mod tests {
             access: true,
         };
         let metrics = Arc::new(Metrics::new());
-        let (writer, guard) = LineWriter::start(format, metrics, output.clone()).unwrap();
+        let (sink, guard) = LogSink::start(metrics, output.clone()).unwrap();
+        let writer = LineWriter { format, sink };
         tracing::subscriber::with_default(subscriber(&config, writer), log);
         drop(guard);
         String::from_utf8(output.0.lock().unwrap().clone()).unwrap()
@@ -240,7 +261,7 @@ mod tests {
     #[test]
     fn json_is_one_flat_object_a_line() {
         let text = written(LogFormat::Json, || {
-            tracing::info!(target: "portcullis::access", path = EVIL, client = %EVIL, "request");
+            tracing::info!(target: "portcullis::audit", path = EVIL, client = %EVIL, "request");
             tracing::debug!("below the level");
         });
         assert_eq!(text.lines().count(), 1, "{text}");
@@ -251,7 +272,7 @@ mod tests {
         let object: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(object["message"], "request");
         assert_eq!(object["level"], "INFO");
-        assert_eq!(object["target"], "portcullis::access");
+        assert_eq!(object["target"], "portcullis::audit");
         assert_eq!(object["path"], EVIL);
         assert!(object["timestamp"].as_str().unwrap().ends_with('Z'));
     }
@@ -273,14 +294,13 @@ mod tests {
     fn lines_that_do_not_fit_are_counted_and_nobody_waits() {
         let (queue, _lines) = sync_channel(1);
         let metrics = Arc::new(Metrics::new());
-        let writer = LineWriter {
-            format: LogFormat::Text,
+        let sink = LogSink {
             queue,
+            waiting: Arc::default(),
             metrics: Arc::clone(&metrics),
         };
-        for _ in 0..3 {
-            (&writer).write_all(b"line\n").unwrap();
-        }
+        sink.send(b"line\n".to_vec(), 1);
+        sink.send(b"line\nline\n".to_vec(), 2);
         let text = metrics.render(&super::super::PulledValues::default());
         assert!(
             text.contains("portcullis_log_records_dropped_total 2\n"),

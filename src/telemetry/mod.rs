@@ -9,8 +9,8 @@ mod metrics;
 #[cfg(test)]
 pub(crate) mod sample;
 
-pub use access_log::{AccessLog, AccessLogGuard, AccessRecord};
-pub use logging::{LogGuard, start_logging};
+pub use access_log::{AccessLog, AccessRecord, WorkerLog};
+pub use logging::{LogGuard, LogSink, start_logging};
 pub use metrics::{
     ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues,
     ServerValues, UpstreamErrorKind,

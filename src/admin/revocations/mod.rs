@@ -136,7 +136,7 @@ fn document(config: &Config, revocation: &Revocation) -> Value {
         Subject::Session(session) => ("session", json!(&**session)),
         Subject::Client(client) => ("client", json!(&**client)),
         Subject::Key(thumbprint) => ("key", json!(thumbprint.to_string())),
-        Subject::Token(digest) => ("token_id", json!(digest.token_id())),
+        Subject::Token(digest) => ("token_id", json!(digest.token_id().as_str())),
     };
     insert(&mut document, name, value);
     if let Subject::Subject {

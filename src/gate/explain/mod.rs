@@ -112,7 +112,7 @@ impl Gate {
             outcome: Outcome::Undecided,
             reason: None,
             status: None,
-            token_id: jws::digest_of(inquiry.token).map(|digest| digest.token_id()),
+            token_id: jws::digest_of(inquiry.token).map(|digest| digest.token_id().to_string()),
             issuer: issuer.map(|issuer| issuer.config.name.clone()),
             route: route.map(|route| route.name.clone()),
             checks: examination.into_checks(),

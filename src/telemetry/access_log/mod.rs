@@ -1,218 +1,220 @@
-//! The access log: one record per request, written by a thread of its own.
+//! The access log: one record per request, written as a line by the worker that served it.
 //!
-//! Owns the bounded way from the requests to that thread, and the form of a record. Must not know tokens:
-//! a record holds the token's id at most.
+//! Owns the way of those lines: each worker gathers its own and hands them to the log's writing thread in one
+//! piece, so that a request costs no wake-up; nothing ever waits, and what does not fit is dropped and counted.
+//! Must not know tokens: a record holds the token's id at most.
 
-use std::io;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::metrics::Metrics;
-use crate::rejection::Rejection;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout_at};
 
+use super::logging::LogSink;
+use crate::config::LogFormat;
+use crate::time::UnixTime;
+
+mod line;
+mod record;
 mod suppression;
 
+pub use record::AccessRecord;
+use record::close_line;
 use suppression::Suppressor;
 
-const QUEUE_RECORDS: usize = 8192;
-/// After a record the writer lets more gather, so that a busy gateway does not wake it for each one.
+/// How long lines gather.
 const GATHER: Duration = Duration::from_millis(10);
+/// Lines are handed over when there are so many bytes of them.
+const CHUNK_BYTES: usize = 32 << 10;
 
-const MAX_PATH: usize = 1024;
-const MAX_NAME: usize = 256;
-const MAX_WORD: usize = 128;
-
-/// One request, as the log tells it. Everything here is owned, because the writer runs on a thread of its own.
-#[derive(Debug)]
-pub struct AccessRecord {
-    pub request_id: String,
-    pub client: IpAddr,
-    pub method: String,
-    pub host: String,
-    /// Without the query.
-    pub path: String,
-    /// The route's name; `none` where none matched.
-    pub route: Arc<str>,
-    pub status: u16,
-    pub duration_us: u64,
-    /// The issuer's name, `unknown`, or `none`.
-    pub issuer: Arc<str>,
-    pub subject: Option<String>,
-    pub token_id: Option<String>,
-    pub reason: Option<Rejection>,
-    /// `report_only`: what would have been refused.
-    pub would_reject: Option<Rejection>,
-    pub upstream: Option<Arc<str>>,
-    pub upstream_us: Option<u64>,
-}
-
-impl AccessRecord {
-    /// Cuts what is long, so that a full queue stays within a few megabytes.
-    fn shorten(&mut self) {
-        shorten(&mut self.request_id, MAX_WORD);
-        shorten(&mut self.method, MAX_WORD);
-        shorten(&mut self.host, MAX_NAME);
-        shorten(&mut self.path, MAX_PATH);
-        for value in [&mut self.subject, &mut self.token_id]
-            .into_iter()
-            .flatten()
-        {
-            shorten(value, MAX_NAME);
-        }
-    }
-
-    fn write(&self, suppressed: Option<u64>) {
-        tracing::info!(
-            target: "portcullis::access",
-            request_id = self.request_id,
-            client = %self.client,
-            method = self.method,
-            host = self.host,
-            path = self.path,
-            route = &*self.route,
-            status = self.status,
-            duration_us = self.duration_us,
-            issuer = &*self.issuer,
-            subject = self.subject,
-            token_id = self.token_id,
-            reason = self.reason.map(Rejection::code),
-            would_reject = self.would_reject.map(Rejection::code),
-            upstream = self.upstream.as_deref(),
-            upstream_us = self.upstream_us,
-            suppressed,
-            "request"
-        );
-    }
-}
-
-fn shorten(value: &mut String, most: usize) {
-    if value.len() > most {
-        let end = value.floor_char_boundary(most);
-        // A new string, because truncating keeps the memory.
-        *value = value.get(..end).unwrap_or_default().to_owned();
-        value.push('…');
-    }
-}
-
-/// The handle that the request path writes to: bounded, never blocking; what does not fit is dropped and counted.
+/// The access log; each worker writes to a [`WorkerLog`] of it.
 #[derive(Clone, Debug)]
-pub struct AccessLog(Option<Queue>);
-
-#[derive(Clone, Debug)]
-struct Queue {
-    records: SyncSender<Message>,
-    metrics: Arc<Metrics>,
-}
+pub struct AccessLog(Arc<Shared>);
 
 #[derive(Debug)]
-enum Message {
-    // Boxed, so that the queue's memory is taken when it is used.
-    Record(Box<AccessRecord>),
-    Stop,
-}
-
-/// Keeps the writer alive; dropping it writes what is left. To be dropped before the log's own guard.
-#[derive(Debug)]
-pub struct AccessLogGuard {
-    records: SyncSender<Message>,
-    writer: Option<JoinHandle<()>>,
-}
-
-impl Drop for AccessLogGuard {
-    fn drop(&mut self) {
-        // Cannot wait long: the writer never blocks on what reads the log.
-        if self.records.send(Message::Stop).is_ok()
-            && let Some(writer) = self.writer.take()
-        {
-            writer.thread().unpark();
-            drop(writer.join());
-        }
-    }
+struct Shared {
+    format: LogFormat,
+    sink: LogSink,
+    suppressor: Mutex<Suppressor>,
 }
 
 impl AccessLog {
-    /// Starts the writer; what does not fit is counted in `metrics`.
-    pub fn start(metrics: Arc<Metrics>) -> io::Result<(Self, AccessLogGuard)> {
-        // The dispatcher of the starting thread, which tests replace.
-        let dispatch = tracing::dispatcher::get_default(Clone::clone);
-        let (records, queued) = sync_channel(QUEUE_RECORDS);
-        let writer = thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || {
-                tracing::dispatcher::with_default(&dispatch, || write_records(&queued));
-            })?;
-        let guard = AccessLogGuard {
-            records: records.clone(),
-            writer: Some(writer),
-        };
-        Ok((Self(Some(Queue { records, metrics })), guard))
+    /// Lines in that form go to `sink`.
+    pub fn new(format: LogFormat, sink: LogSink) -> Self {
+        Self(Arc::new(Shared {
+            format,
+            sink,
+            suppressor: Mutex::default(),
+        }))
     }
 
-    /// `access = false`: records go nowhere.
-    pub const fn disabled() -> Self {
-        Self(None)
-    }
-
-    /// Whether records are written at all, so that the caller can save itself the making of one.
-    pub const fn is_enabled(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Hands the record to the writer.
-    pub fn record(&self, mut record: AccessRecord) {
-        let Some(queue) = &self.0 else {
-            return;
-        };
-        record.shorten();
-        let message = Message::Record(Box::new(record));
-        if queue.records.try_send(message).is_err() {
-            queue.metrics.log_record_dropped();
+    /// One worker's side.
+    pub fn worker(&self) -> WorkerLog {
+        WorkerLog {
+            shared: Arc::clone(&self.0),
+            gathered: RefCell::default(),
+            is_awake: Cell::new(false),
+            wake: Notify::new(),
+            second: Cell::new((i64::MIN, [0; SECOND_LENGTH])),
         }
     }
 }
 
-fn write_records(queued: &Receiver<Message>) {
-    let mut suppressor = Suppressor::default();
-    loop {
-        let message = match suppressor.next_end() {
-            Some(end) => queued.recv_timeout(end.saturating_duration_since(Instant::now())),
-            None => queued.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        let is_ending = match message {
-            Ok(first) => write_batch(first, queued, &mut suppressor),
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
-        };
-        suppressor.end_windows((!is_ending).then(Instant::now), write_summary);
-        if is_ending {
-            return;
-        }
-        thread::park_timeout(GATHER);
+impl Shared {
+    fn suppressor(&self) -> MutexGuard<'_, Suppressor> {
+        self.suppressor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes what is queued; whether the end was asked for.
-fn write_batch(first: Message, queued: &Receiver<Message>, suppressor: &mut Suppressor) -> bool {
-    let now = Instant::now();
-    for message in std::iter::once(first).chain(queued.try_iter().take(QUEUE_RECORDS)) {
-        match message {
-            Message::Record(record) => {
-                if let Some(record) = suppressor.admit(record, now, write_summary) {
-                    record.write(None);
-                }
+/// What is held back is said at the latest when the log ends.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut lines = Gathered::default();
+        let format = self.format;
+        self.suppressor()
+            .end_windows(None, |line, count| lines.close(format, line, count));
+        self.sink.send(lines.bytes, lines.count);
+    }
+}
+
+/// Lines that wait to be handed over.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl Gathered {
+    /// Takes in a line that was held back.
+    fn close(&mut self, format: LogFormat, line: &[u8], suppressed: u64) {
+        self.bytes.extend_from_slice(line);
+        close_line(format, Some(suppressed), &mut self.bytes);
+        self.count += 1;
+    }
+}
+
+/// One worker's lines. What it gathered is handed over by [`WorkerLog::run`], and when it is dropped.
+#[derive(Debug)]
+pub struct WorkerLog {
+    shared: Arc<Shared>,
+    gathered: RefCell<Gathered>,
+    /// [`WorkerLog::run`] knows that there is something to do.
+    is_awake: Cell<bool>,
+    wake: Notify,
+    /// A second since the epoch, and its text.
+    second: Cell<(i64, [u8; SECOND_LENGTH])>,
+}
+
+impl WorkerLog {
+    /// Writes a record made at `now`, unless too many like it were written in this second.
+    pub fn record(&self, record: &AccessRecord<'_>, now: UnixTime) {
+        let mut stamp = [0; STAMP_LENGTH];
+        let stamp = self.timestamp(now, &mut stamp);
+        let format = self.shared.format;
+        let gathered = &mut *self.gathered.borrow_mut();
+        let is_written = record.reason.is_none_or(|reason| {
+            let held = || {
+                let mut line = Vec::new();
+                record.open_line(format, stamp, &mut line);
+                line
+            };
+            let mut suppressor = self.shared.suppressor();
+            suppressor.admit(
+                (reason, record.client),
+                Instant::now(),
+                held,
+                |line, count| gathered.close(format, line, count),
+            )
+        });
+        if is_written {
+            record.open_line(format, stamp, &mut gathered.bytes);
+            close_line(format, None, &mut gathered.bytes);
+            gathered.count += 1;
+        }
+        if gathered.bytes.len() >= CHUNK_BYTES {
+            self.hand_over(gathered);
+        }
+        if !self.is_awake.replace(true) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Hands over what gathers, for as long as it is polled; ends never.
+    pub async fn run(&self) {
+        loop {
+            let window = self.shared.suppressor().next_end();
+            match window {
+                // Being woken early and late are the same to what follows.
+                Some(end) => drop(timeout_at(end.into(), self.wake.notified()).await),
+                None => self.wake.notified().await,
             }
-            Message::Stop => return true,
+            sleep(GATHER).await;
+            self.is_awake.set(false);
+            self.flush();
         }
     }
-    false
+
+    fn flush(&self) {
+        let gathered = &mut *self.gathered.borrow_mut();
+        let format = self.shared.format;
+        self.shared
+            .suppressor()
+            .end_windows(Some(Instant::now()), |line, count| {
+                gathered.close(format, line, count);
+            });
+        self.hand_over(gathered);
+    }
+
+    fn hand_over(&self, gathered: &mut Gathered) {
+        if gathered.bytes.is_empty() {
+            return;
+        }
+        let next = Vec::with_capacity(gathered.bytes.len());
+        let bytes = std::mem::replace(&mut gathered.bytes, next);
+        self.shared
+            .sink
+            .send(bytes, std::mem::take(&mut gathered.count));
+    }
+
+    /// RFC 3339 in UTC, to the microsecond.
+    fn timestamp<'stamp>(
+        &self,
+        now: UnixTime,
+        stamp: &'stamp mut [u8; STAMP_LENGTH],
+    ) -> &'stamp str {
+        let (mut second, mut text) = self.second.get();
+        if second != now.as_seconds() {
+            second = now.as_seconds();
+            for (to, from) in text.iter_mut().zip(now.to_rfc3339().bytes()) {
+                *to = from;
+            }
+            self.second.set((second, text));
+        }
+        let mut micros = now.as_micros().rem_euclid(1_000_000).unsigned_abs();
+        let (front, fraction) = stamp.split_at_mut(SECOND_LENGTH);
+        front.copy_from_slice(&text);
+        fraction.copy_from_slice(b".000000Z");
+        for digit in fraction.iter_mut().take(7).skip(1).rev() {
+            *digit = b'0' + u8::try_from(micros % 10).unwrap_or(0);
+            micros /= 10;
+        }
+        str::from_utf8(stamp).unwrap_or_default()
+    }
 }
 
-fn write_summary(record: &AccessRecord, suppressed: u64) {
-    record.write(Some(suppressed));
+impl Drop for WorkerLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
 }
+
+/// `2026-11-24T08:15:00`
+const SECOND_LENGTH: usize = 19;
+/// `2026-11-24T08:15:00.000000Z`
+const STAMP_LENGTH: usize = SECOND_LENGTH + 8;
 
 #[cfg(test)]
 mod tests;

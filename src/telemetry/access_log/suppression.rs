@@ -7,7 +7,6 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use super::AccessRecord;
 use crate::rejection::Rejection;
 
 const FREE: u64 = 10;
@@ -21,8 +20,8 @@ type Key = (Rejection, Option<IpAddr>);
 #[derive(Debug, Default)]
 struct Window {
     seen: u64,
-    /// The last record that was not written.
-    held: Option<Box<AccessRecord>>,
+    /// The line of the first record that was not written.
+    held: Option<Vec<u8>>,
 }
 
 /// The seconds under way.
@@ -34,29 +33,27 @@ pub(super) struct Suppressor {
 }
 
 impl Suppressor {
-    /// Gives the record back if it is to be written now. Ends windows that are over, telling `summary` what they held back.
+    /// Whether a record of that reason and client is to be written now; `held` makes the line that stands for those that
+    /// are not. Ends windows that are over, telling `summary` that line and how many it stands for.
     pub(super) fn admit(
         &mut self,
-        record: Box<AccessRecord>,
+        (reason, client): (Rejection, IpAddr),
         now: Instant,
-        summary: impl FnMut(&AccessRecord, u64),
-    ) -> Option<Box<AccessRecord>> {
-        let Some(reason) = record.reason else {
-            return Some(record);
-        };
+        held: impl FnOnce() -> Vec<u8>,
+        summary: impl FnMut(&[u8], u64),
+    ) -> bool {
         self.end_windows(Some(now), summary);
-        let key = self.key(reason, record.client);
+        let key = self.key(reason, client);
         let ends = &mut self.ends;
         let window = self.windows.entry(key).or_insert_with(|| {
             ends.push_back((now + WINDOW, key));
             Window::default()
         });
         window.seen += 1;
-        if window.seen <= FREE {
-            return Some(record);
+        if window.seen > FREE {
+            window.held.get_or_insert_with(held);
         }
-        window.held = Some(record);
-        None
+        window.seen <= FREE
     }
 
     /// When the oldest window is over.
@@ -68,7 +65,7 @@ impl Suppressor {
     pub(super) fn end_windows(
         &mut self,
         now: Option<Instant>,
-        mut summary: impl FnMut(&AccessRecord, u64),
+        mut summary: impl FnMut(&[u8], u64),
     ) {
         while let Some((end, key)) = self.ends.front().copied() {
             if now.is_some_and(|now| now < end) {
@@ -76,9 +73,9 @@ impl Suppressor {
             }
             self.ends.pop_front();
             if let Some(window) = self.windows.remove(&key)
-                && let Some(record) = &window.held
+                && let Some(line) = &window.held
             {
-                summary(record, window.seen.saturating_sub(FREE));
+                summary(line, window.seen.saturating_sub(FREE));
             }
         }
     }
@@ -105,28 +102,12 @@ fn network(client: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
-    fn record(client: &str, reason: Option<Rejection>) -> Box<AccessRecord> {
-        Box::new(AccessRecord {
-            request_id: String::new(),
-            client: client.parse().unwrap(),
-            method: String::new(),
-            host: String::new(),
-            path: String::new(),
-            route: Arc::from("none"),
-            status: 401,
-            duration_us: 1,
-            issuer: Arc::from("none"),
-            subject: None,
-            token_id: None,
-            reason,
-            would_reject: None,
-            upstream: None,
-            upstream_us: None,
-        })
+    const EXPIRED: Rejection = Rejection::TokenExpired;
+
+    fn address(client: &str) -> IpAddr {
+        client.parse().unwrap()
     }
 
     /// Written records, and the counts of the summaries, of that many records at those milliseconds.
@@ -138,9 +119,9 @@ mod tests {
         for time in times_ms {
             let now = start + Duration::from_millis(time);
             for client in clients {
-                let record = record(client, Some(Rejection::TokenExpired));
-                let mut note = |_: &AccessRecord, count| summaries.push(count);
-                written += usize::from(suppressor.admit(record, now, &mut note).is_some());
+                let note = |_: &[u8], count| summaries.push(count);
+                let record = (EXPIRED, address(client));
+                written += usize::from(suppressor.admit(record, now, Vec::new, note));
             }
         }
         suppressor.end_windows(None, |_, count| summaries.push(count));
@@ -168,21 +149,31 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_told_apart_and_admitted_requests_are_always_written() {
+    fn reasons_are_told_apart() {
         let mut suppressor = Suppressor::default();
         let now = Instant::now();
+        let client = address("192.0.2.1");
         for _ in 0..FREE {
-            for reason in [Rejection::TokenExpired, Rejection::TokenMissing] {
-                let record = record("192.0.2.1", Some(reason));
-                assert!(suppressor.admit(record, now, |_, _| {}).is_some());
+            for reason in [EXPIRED, Rejection::TokenMissing] {
+                assert!(suppressor.admit((reason, client), now, Vec::new, |_, _| {}));
             }
         }
-        let rejected = record("192.0.2.1", Some(Rejection::TokenMissing));
-        assert!(suppressor.admit(rejected, now, |_, _| {}).is_none());
-        for _ in 0..100 {
-            let admitted = record("192.0.2.1", None);
-            assert!(suppressor.admit(admitted, now, |_, _| {}).is_some());
+        assert!(!suppressor.admit((EXPIRED, client), now, Vec::new, |_, _| {}));
+    }
+
+    #[test]
+    fn the_first_record_that_is_not_written_stands_for_the_others() {
+        let mut suppressor = Suppressor::default();
+        let now = Instant::now();
+        for number in 0..FREE + 3 {
+            let line = || number.to_string().into_bytes();
+            suppressor.admit((EXPIRED, address("192.0.2.1")), now, line, |_, _| {});
         }
+        let mut summaries = Vec::new();
+        suppressor.end_windows(Some(now + WINDOW), |line, count| {
+            summaries.push((line.to_vec(), count));
+        });
+        assert_eq!(summaries, [(b"10".to_vec(), 3)]);
     }
 
     #[test]
@@ -192,9 +183,8 @@ mod tests {
         let total = 100_000_u32;
         let mut written = 0;
         for number in 0..total {
-            let client = IpAddr::V4(number.into()).to_string();
-            let record = record(&client, Some(Rejection::TokenMissing));
-            written += u64::from(suppressor.admit(record, now, |_, _| {}).is_some());
+            let record = (Rejection::TokenMissing, IpAddr::V4(number.into()));
+            written += u64::from(suppressor.admit(record, now, Vec::new, |_, _| {}));
         }
         assert!(suppressor.windows.len() <= MAX_WINDOWS + Rejection::ALL.len());
         let mut suppressed = 0;

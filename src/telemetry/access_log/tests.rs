@@ -1,58 +1,42 @@
-//! From the request's end to the event.
+//! From the request's end to the line.
 
-use std::fmt::Debug;
-use std::sync::Mutex;
+use std::io::{self, Write};
+use std::net::IpAddr;
 
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use serde_json::Value;
 
 use super::*;
-use crate::telemetry::PulledValues;
+use crate::identity::TokenDigest;
+use crate::rejection::Rejection;
+use crate::telemetry::{Metrics, PulledValues};
 
-/// Keeps every event as a list of `name=value`.
 #[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<Vec<String>>>>);
+struct Output(Arc<Mutex<Vec<u8>>>);
 
-struct Fields(Vec<String>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.push(format!("{field}={value:?}"));
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
-impl Subscriber for Events {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "portcullis::access"
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(Vec::new());
-        event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-fn record() -> AccessRecord {
+const fn record() -> AccessRecord<'static> {
     AccessRecord {
-        request_id: "r-1".to_owned(),
-        client: IpAddr::from([192, 0, 2, 1]),
-        method: "GET".to_owned(),
-        host: "api.example.com".to_owned(),
-        path: "/orders".to_owned(),
-        route: Arc::from("orders"),
+        request_id: "r-1",
+        client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+        client_text: "192.0.2.1",
+        method: "GET",
+        host: "api.example.com",
+        path: "/orders",
+        route: "orders",
         status: 200,
         duration_us: 5,
-        issuer: Arc::from("corp"),
+        issuer: "corp",
         subject: None,
-        token_id: None,
+        token: None,
         reason: None,
         would_reject: None,
         upstream: None,
@@ -60,69 +44,113 @@ fn record() -> AccessRecord {
     }
 }
 
-fn events_of(log: impl FnOnce(&AccessLog)) -> Vec<Vec<String>> {
-    let events = Events::default();
-    tracing::subscriber::with_default(events.clone(), || {
-        let (access_log, guard) = AccessLog::start(Arc::new(Metrics::new())).unwrap();
-        log(&access_log);
-        drop(guard);
+fn now() -> UnixTime {
+    UnixTime::from_seconds(951_827_696).plus(Duration::from_micros(70))
+}
+
+/// What is written of what `log` records, and how many records were dropped.
+fn lines_of(format: LogFormat, log: impl FnOnce(&AccessLog)) -> Vec<String> {
+    let output = Output::default();
+    let metrics = Arc::new(Metrics::new());
+    let (sink, guard) = LogSink::start(Arc::clone(&metrics), output.clone()).unwrap();
+    log(&AccessLog::new(format, sink));
+    drop(guard);
+    let text = metrics.render(&PulledValues::default());
+    assert!(text.contains("portcullis_log_records_dropped_total 0\n"));
+    let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn absent_fields_are_omitted_and_what_is_gathered_is_written_at_the_end() {
+    let lines = lines_of(LogFormat::Text, |log| log.worker().record(&record(), now()));
+    assert_eq!(
+        lines,
+        [
+            "2000-02-29T12:34:56.000070Z  INFO portcullis::access: request request_id=\"r-1\" client=192.0.2.1 \
+             method=\"GET\" host=\"api.example.com\" path=\"/orders\" route=\"orders\" status=200 duration_us=5 \
+             issuer=\"corp\""
+        ]
+    );
+}
+
+#[test]
+fn a_whole_record_is_one_flat_object() {
+    let whole = AccessRecord {
+        subject: Some("al\"ice"),
+        token: Some(TokenDigest([0xab; 32])),
+        reason: Some(Rejection::ScopeInsufficient),
+        would_reject: Some(Rejection::TokenExpired),
+        upstream: Some("api"),
+        upstream_us: Some(3),
+        ..record()
+    };
+    let lines = lines_of(LogFormat::Json, |log| log.worker().record(&whole, now()));
+    let object: Value = serde_json::from_str(&lines[0]).unwrap();
+    let wanted = serde_json::json!({
+        "timestamp": "2000-02-29T12:34:56.000070Z", "level": "INFO", "target": "portcullis::access",
+        "message": "request", "request_id": "r-1", "client": "192.0.2.1", "method": "GET",
+        "host": "api.example.com", "path": "/orders", "route": "orders", "status": 200, "duration_us": 5,
+        "issuer": "corp", "subject": "al\"ice", "token_id": "abababababababab",
+        "reason": "scope_insufficient", "would_reject": "token_expired", "upstream": "api", "upstream_us": 3,
     });
-    std::mem::take(&mut *events.0.lock().unwrap())
+    assert_eq!(object, wanted);
 }
 
 #[test]
-fn absent_fields_are_omitted_and_the_guard_flushes() {
-    let events = events_of(|log| log.record(record()));
-    let wanted = [
-        "message=request",
-        "request_id=\"r-1\"",
-        "client=192.0.2.1",
-        "method=\"GET\"",
-        "host=\"api.example.com\"",
-        "path=\"/orders\"",
-        "route=\"orders\"",
-        "status=200",
-        "duration_us=5",
-        "issuer=\"corp\"",
-    ];
-    assert_eq!(events, [wanted.map(str::to_owned).to_vec()]);
-}
-
-#[test]
-fn a_rejection_says_why_and_a_flood_of_it_is_summed_up_at_the_latest_at_the_end() {
-    let events = events_of(|log| {
-        for _ in 0..15 {
-            log.record(AccessRecord {
+fn a_flood_of_one_rejection_over_all_workers_is_summed_up_at_the_latest_at_the_end() {
+    let lines = lines_of(LogFormat::Json, |log| {
+        let workers = [log.worker(), log.worker()];
+        for worker in workers.iter().cycle().take(15) {
+            let expired = AccessRecord {
                 reason: Some(Rejection::TokenExpired),
                 ..record()
-            });
+            };
+            worker.record(&expired, now());
         }
     });
-    assert_eq!(events.len(), 11);
-    let reason = "reason=\"token_expired\"".to_owned();
-    assert!(events.iter().all(|event| event.contains(&reason)));
-    assert!(events[10].contains(&"suppressed=5".to_owned()));
+    assert_eq!(lines.len(), 11);
+    let suppressed: Vec<_> = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["suppressed"].as_u64())
+        .collect();
+    assert_eq!(suppressed, [5]);
 }
 
 #[test]
-fn long_values_are_cut_at_a_character() {
-    let mut long = record();
-    long.path = "é".repeat(20_000);
-    long.shorten();
-    assert!(long.path.len() <= MAX_PATH + '…'.len_utf8() && long.path.ends_with("é…"));
+fn many_admitted_records_are_all_written() {
+    let lines = lines_of(LogFormat::Json, |log| {
+        let worker = log.worker();
+        for _ in 0..1000 {
+            worker.record(&record(), now());
+        }
+    });
+    assert_eq!(lines.len(), 1000);
 }
 
-#[test]
-fn a_record_that_does_not_fit_is_counted() {
-    let (records, _queued) = sync_channel(1);
-    let metrics = Arc::new(Metrics::new());
-    let log = AccessLog(Some(Queue {
-        records,
-        metrics: Arc::clone(&metrics),
-    }));
-    log.record(record());
-    log.record(record());
-    AccessLog::disabled().record(record());
-    let text = metrics.render(&PulledValues::default());
-    assert!(text.contains("portcullis_log_records_dropped_total 1\n"));
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_is_written_when_its_second_is_over() {
+    let output = Output::default();
+    let (sink, _guard) = LogSink::start(Arc::new(Metrics::new()), output.clone()).unwrap();
+    let log = AccessLog::new(LogFormat::Json, sink);
+    let worker = log.worker();
+    let expired = AccessRecord {
+        reason: Some(Rejection::TokenExpired),
+        ..record()
+    };
+    for _ in 0..20 {
+        worker.record(&expired, now());
+    }
+    worker.flush();
+    assert!(log.0.suppressor().next_end().is_some());
+    let end = log.0.suppressor().next_end().unwrap();
+    let mut lines = Gathered::default();
+    log.0.suppressor().end_windows(Some(end), |line, count| {
+        lines.close(LogFormat::Json, line, count);
+    });
+    assert!(
+        String::from_utf8(lines.bytes)
+            .unwrap()
+            .contains("\"suppressed\":10}\n")
+    );
 }

@@ -208,9 +208,9 @@ impl Metrics {
         ConfiguredMetrics::new(Arc::clone(self), config)
     }
 
-    /// Counts a log record that did not fit.
-    pub fn log_record_dropped(&self) {
-        self.log_records_dropped.inc();
+    /// Counts log records that did not fit.
+    pub fn log_records_dropped(&self, records: u64) {
+        self.log_records_dropped.inc_by(records);
     }
 
     /// Says how reading the configuration ended, at start and at each reload.
