@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::activity::OpenRequest;
 use super::exchange::Exchange;
 use super::headers::{ReservedNames, strip_trailers};
 use super::pool::Lease;
+use super::upstream_connection::Sleeper;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,7 @@ pub(super) struct BodyProgress {
     ended: Cell<bool>,
     waits_for_client: Cell<bool>,
     last_frame: Cell<Option<Instant>>,
+    sleeper: Sleeper,
 }
 
 impl BodyProgress {
@@ -51,6 +53,13 @@ impl BodyProgress {
     /// The body was read to its end.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Whom the client's next bytes wake.
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        if !self.has_ended() {
+            self.sleeper.set(waker);
+        }
     }
 
     /// Until when an upstream may still take for its response head, which it owes only once it could have the body.
@@ -161,6 +170,27 @@ impl RequestBody {
         Poll::Ready(Some(Ok(frame)))
     }
 
+    fn poll_client(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(incoming).poll_frame(context);
+        self.progress.waits_for_client.set(polled.is_pending());
+        match polled {
+            Poll::Pending => self.on_pending(context),
+            Poll::Ready(Some(Ok(frame))) => self.on_frame(frame),
+            // Broken chunking, or a client that hung up: never the upstream's fault.
+            Poll::Ready(Some(Err(_))) => self.refuse(Rejection::RequestMalformed),
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+        }
+    }
+
     fn on_pending(
         &mut self,
         context: &mut Context<'_>,
@@ -182,21 +212,10 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
-        };
-        let polled = Pin::new(incoming).poll_frame(context);
-        self.progress.waits_for_client.set(polled.is_pending());
-        match polled {
-            Poll::Pending => self.on_pending(context),
-            Poll::Ready(Some(Ok(frame))) => self.on_frame(frame),
-            // Broken chunking, or a client that hung up: never the upstream's fault.
-            Poll::Ready(Some(Err(_))) => self.refuse(Rejection::RequestMalformed),
-            Poll::Ready(None) => {
-                self.end();
-                Poll::Ready(None)
-            }
-        }
+        let progress = Rc::clone(&self.progress);
+        progress
+            .sleeper
+            .polling(context, |context| self.poll_client(context))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -247,7 +266,12 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(context);
+        let Self { incoming, lease } = &mut *self;
+        let incoming = Pin::new(incoming);
+        let polled = match lease {
+            Some(lease) => lease.poll_frame(incoming, context),
+            None => incoming.poll_frame(context),
+        };
         match &polled {
             Poll::Ready(Some(Ok(_)) | None) => self.release_at_end(),
             // A connection that broke is of no use any more.

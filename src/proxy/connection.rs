@@ -2,26 +2,28 @@
 //!
 //! Owns hyper's server side, the connection's time limits and its part in a drain. Knows nothing of what a request is about.
 
-use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::select;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Limits;
 
 use super::Proxy;
 use super::activity::{Activity, ClientStream};
+use super::drain::{DrainWatch, Phase};
 use super::forwarding::Peer;
-use super::worker::{Phase, Worker};
+use super::timer::Timer;
+use super::worker::Worker;
 
 /// How long a drain waits before it closes an idle connection: a request that is on its way when the drain begins is
 /// still answered, and told that the connection closes.
@@ -43,17 +45,21 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
         worker: Rc::clone(&worker),
         peer: Rc::new(Peer::new(address)),
         activity: Rc::clone(&activity),
+        timer: Timer::default(),
     });
     let service = service_fn(move |request| {
         let proxy = Rc::clone(&proxy);
         async move { Ok::<_, Infallible>(proxy.handle(request).await) }
     });
     let connection = pin!(builder(&limits).serve_connection(stream, service));
-    let watch = Watch {
+    let mut watch = Watch {
+        timer: Box::pin(sleep(interval(&limits))),
+        drain: worker.watch_drain(),
         activity,
         limits,
         worker,
-        is_draining: Cell::new(false),
+        seen: Phase::Running,
+        is_timed: false,
     };
     watch.run(connection).await;
 }
@@ -91,61 +97,79 @@ struct Watch {
     activity: Rc<Activity>,
     limits: Limits,
     worker: Rc<Worker>,
-    is_draining: Cell<bool>,
+    drain: DrainWatch,
+    /// The phase of the drain that was acted on.
+    seen: Phase,
+    timer: Pin<Box<Sleep>>,
+    /// The timer knows whom to wake.
+    is_timed: bool,
 }
 
 impl Watch {
-    async fn run<C: Served>(&self, mut connection: Pin<&mut C>) {
-        let mut phase = self.worker.phase();
-        let mut timer = pin!(sleep(self.interval()));
-        if *phase.borrow_and_update() != Phase::Running {
-            self.begin_drain(timer.as_mut());
-        }
-        loop {
-            select! {
-                biased;
-                _ = connection.as_mut() => return,
-                _ = phase.changed() => {
-                    if *phase.borrow_and_update() == Phase::Cut {
-                        self.worker.note_cut(self.activity.is_open());
-                        return;
-                    }
-                    self.begin_drain(timer.as_mut());
+    async fn run<C: Served>(&mut self, mut connection: Pin<&mut C>) {
+        poll_fn(|context| {
+            loop {
+                if connection.as_mut().poll(context).is_ready() || self.is_cut(context) {
+                    return Poll::Ready(());
                 }
-                () = timer.as_mut() => {
-                    if self.is_draining.take() {
-                        connection.as_mut().finish_open_request();
-                    }
-                    if self.is_over(timer.as_mut()) {
-                        return;
-                    }
+                if self.poll_timer(context).is_pending() {
+                    return Poll::Pending;
+                }
+                if self.seen == Phase::Closing {
+                    connection.as_mut().finish_open_request();
+                }
+                if self.is_over() {
+                    return Poll::Ready(());
                 }
             }
-        }
+        })
+        .await;
     }
 
-    fn begin_drain(&self, timer: Pin<&mut Sleep>) {
-        self.is_draining.set(true);
-        timer.reset(Instant::now() + GRACE);
+    /// Follows the drain to its end.
+    fn is_cut(&mut self, context: &mut Context<'_>) -> bool {
+        let phase = self.drain.poll(context);
+        if phase == self.seen {
+            return false;
+        }
+        self.seen = phase;
+        if phase == Phase::Cut {
+            self.worker.note_cut(self.activity.is_open());
+            return true;
+        }
+        self.set_timer(Instant::now() + GRACE);
+        false
+    }
+
+    /// A connection moves far more often than its timer fires. Once set, it is asked only whether it has fired: the task
+    /// that it wakes stays the same.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_timed && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.is_timed = true;
+        self.timer.as_mut().poll(context)
+    }
+
+    fn set_timer(&mut self, deadline: Instant) {
+        self.is_timed = false;
+        self.timer.as_mut().reset(deadline);
     }
 
     /// Whether the connection's time is up; if not, the timer is set anew.
-    fn is_over(&self, timer: Pin<&mut Sleep>) -> bool {
+    fn is_over(&mut self) -> bool {
         let now = Instant::now();
         let deadline = self.activity.deadline(&self.limits);
         if deadline.is_some_and(|deadline| deadline <= now) {
             return true;
         }
-        timer.reset(
-            deadline
-                .unwrap_or(now + self.interval())
-                .min(now + self.interval()),
-        );
+        let next_look = now + interval(&self.limits);
+        self.set_timer(deadline.map_or(next_look, |deadline| deadline.min(next_look)));
         false
     }
+}
 
-    /// No limit that begins after a look at the clock ends before the next look.
-    fn interval(&self) -> Duration {
-        self.limits.header_timeout.min(self.limits.idle_timeout)
-    }
+/// No limit that begins after a look at the clock ends before the next look.
+fn interval(limits: &Limits) -> Duration {
+    limits.header_timeout.min(limits.idle_timeout)
 }

@@ -15,6 +15,7 @@ use crate::identity::Identity;
 use crate::rejection::Rejection;
 use crate::request_id::X_REQUEST_ID;
 
+use super::Proxy;
 use super::body::{RequestBody, UpstreamBody};
 use super::exchange::Exchange;
 use super::forwarding::{Forwarding, Origin, Peer};
@@ -35,7 +36,7 @@ pub(super) struct Message {
 pub(super) async fn forward(
     admission: Admission,
     message: Message,
-    peer: &Peer,
+    proxy: &Proxy,
     view: &View,
     exchange: &mut Exchange,
 ) -> Result<Response<UpstreamBody>, Box<Rejected>> {
@@ -50,17 +51,16 @@ pub(super) async fn forward(
         return Err(exchange.rejected(Rejection::RouteUnknown));
     };
     let stamp = Stamp {
-        peer,
         identity: admission.identity().map(|identity| &**identity),
         request_id: exchange.id().header(),
-        ..Stamp::of(snapshot, rule, peer)
+        ..Stamp::of(snapshot, rule, &proxy.peer)
     };
     stamp.apply(&mut head, origin);
     drop(admission);
     exchange.asked(rule.upstream);
     let asked = Instant::now();
     let count = |kind| snapshot.metrics.upstream_error(rule.upstream, kind);
-    match upstream.send(head, body, count).await {
+    match upstream.send(head, body, &proxy.timer, count).await {
         Ok(response) => {
             exchange.answered(rule.upstream, asked.elapsed());
             Ok(response)

@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::connection;
-use super::worker::{Phase, Worker};
+use super::worker::Worker;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -131,7 +131,7 @@ pub(super) async fn accept(
     worker: Rc<Worker>,
     alive: mpsc::Sender<std::convert::Infallible>,
 ) {
-    let mut phase = worker.phase();
+    let mut drain = worker.watch_drain();
     let mut complaint = None;
     loop {
         let next = next_connection(&listener, &worker);
@@ -144,7 +144,7 @@ pub(super) async fn accept(
                     sleep(BACK_OFF).await;
                 }
             },
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => break,
+            () = drain.begun() => break,
         }
     }
     for (stream, address) in waiting(listener) {

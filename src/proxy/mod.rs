@@ -6,6 +6,7 @@
 mod activity;
 mod body;
 mod connection;
+mod drain;
 mod exchange;
 mod forward;
 mod forwarding;
@@ -19,7 +20,9 @@ mod snapshot;
 mod target;
 #[cfg(test)]
 mod testing;
+mod timer;
 mod upstream;
+mod upstream_connection;
 #[cfg(test)]
 mod upstream_tests;
 mod worker;
@@ -38,6 +41,7 @@ use body::{RequestBody, ResponseBody};
 use exchange::Exchange;
 use forward::{Message, forward};
 use forwarding::Peer;
+use timer::Timer;
 use worker::{View, Worker};
 
 pub use listener::Listeners;
@@ -50,6 +54,8 @@ struct Proxy {
     worker: Rc<Worker>,
     peer: Rc<Peer>,
     activity: Rc<Activity>,
+    /// For the one request that is open at a time.
+    timer: Timer,
 }
 
 impl Proxy {
@@ -68,7 +74,7 @@ impl Proxy {
             self.activity.open()
         });
         let message = Message { head, body, origin };
-        match forward(admission, message, &self.peer, &view, &mut exchange).await {
+        match forward(admission, message, self, &view, &mut exchange).await {
             Ok(response) => exchange.respond(response),
             Err(rejected) => exchange.refuse(&rejected),
         }

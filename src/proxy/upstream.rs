@@ -2,16 +2,18 @@
 //!
 //! Owns the choice of a server, retries and time limits. Knows nothing of who the caller is or why he was let in.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::config::{self, UpstreamHost};
 use crate::rejection::Rejection;
@@ -21,6 +23,10 @@ use super::body::{RequestBody, UpstreamBody};
 use super::headers::strip_response;
 use super::pool::{Lease, Pool};
 use super::snapshot::authority_header;
+use super::timer::Timer;
+
+/// So many lists of header lines wait for their next use, at most.
+const RECYCLED: usize = 64;
 
 /// One upstream, as one worker sees it.
 #[derive(Debug)]
@@ -30,6 +36,7 @@ pub(super) struct Upstream {
     connect_timeout: Duration,
     response_timeout: Duration,
     retries: u32,
+    recycled: RefCell<Vec<Fields>>,
 }
 
 #[derive(Debug)]
@@ -78,6 +85,7 @@ impl Upstream {
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             retries: config.retries,
+            recycled: RefCell::default(),
         }
     }
 
@@ -87,10 +95,11 @@ impl Upstream {
         &self,
         mut head: Parts,
         body: RequestBody,
+        timer: &Timer,
         mut on_error: impl FnMut(UpstreamErrorKind),
     ) -> Result<Response<UpstreamBody>, Rejection> {
         frame(&mut head, &body);
-        let spare = Spare::of(&head, &body, self.retries);
+        let spare = Spare::of(&head, &body, self.retries, &self.recycled);
         let mut request = Request::from_parts(head, body);
         let mut retries = self.retries;
         let mut wants_fresh = false;
@@ -98,7 +107,8 @@ impl Upstream {
             let Some(server) = self.pick() else {
                 return Err(Rejection::UpstreamUnreachable);
             };
-            let failure = match self.attempt(server, request, &spare, wants_fresh).await {
+            let attempt = self.attempt(server, request, &spare, timer, wants_fresh);
+            let failure = match attempt.await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
@@ -132,13 +142,15 @@ impl Upstream {
         &self,
         server: &Server,
         mut request: Request<RequestBody>,
-        spare: &Spare,
+        spare: &Spare<'_>,
+        timer: &Timer,
         wants_fresh: bool,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let pooled = if wants_fresh {
             None
         } else {
-            server.pool.reuse(!spare.is_repeatable()).await
+            let carefully = !spare.is_repeatable();
+            server.pool.reuse(carefully, Instant::now())
         };
         let lease = match pooled {
             Some(lease) => lease,
@@ -151,20 +163,29 @@ impl Upstream {
         if let Some(host) = &server.host {
             request.headers_mut().insert(HOST, host.clone());
         }
-        self.exchange(lease, request).await
+        self.exchange(lease, request, timer).await
     }
 
     async fn exchange(
         &self,
         mut lease: Lease,
         request: Request<RequestBody>,
+        timer: &Timer,
     ) -> Result<Response<UpstreamBody>, Failure> {
         let progress = request.body().progress();
         let sent = Instant::now();
         let mut deadline = sent + self.response_timeout;
-        let mut response = std::pin::pin!(lease.send(request));
+        let connection = &mut lease.connection;
+        let mut response = std::pin::pin!(connection.send(request));
         let outcome = loop {
-            if let Ok(outcome) = timeout_at(deadline, &mut response).await {
+            let answered =
+                poll_fn(
+                    |context| match connection.poll_response(response.as_mut(), context) {
+                        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                        Poll::Pending => timer.poll(deadline, context).map(|()| None),
+                    },
+                );
+            if let Some(outcome) = answered.await {
                 break outcome;
             }
             // A body has no limit in all; its last frame, not the request's begin, is what the upstream is slow since.
@@ -189,20 +210,39 @@ impl Upstream {
     }
 }
 
+/// The lines of a head.
+type Fields = Vec<(HeaderName, HeaderValue)>;
+
 /// What of a request is kept so that it can be sent again: its head, where there is no body.
-struct Spare {
-    head: Option<(Method, http::Uri, http::HeaderMap)>,
+struct Spare<'upstream> {
+    head: Option<(Method, http::Uri, Fields)>,
     is_idempotent: bool,
+    /// Where the memory of the lines comes from and goes back to.
+    recycled: &'upstream RefCell<Vec<Fields>>,
 }
 
-impl Spare {
-    fn of(head: &Parts, body: &RequestBody, retries: u32) -> Self {
+impl<'upstream> Spare<'upstream> {
+    fn of(
+        head: &Parts,
+        body: &RequestBody,
+        retries: u32,
+        recycled: &'upstream RefCell<Vec<Fields>>,
+    ) -> Self {
         let is_kept = retries > 0 && body.is_empty();
-        let copy = || (head.method.clone(), head.uri.clone(), head.headers.clone());
+        let copy = || {
+            let mut fields = recycled.borrow_mut().pop().unwrap_or_default();
+            fields.extend(
+                head.headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
+            (head.method.clone(), head.uri.clone(), fields)
+        };
         Self {
             head: is_kept.then(copy),
             // RFC 9110 §9.2.2
             is_idempotent: head.method.is_idempotent(),
+            recycled,
         }
     }
 
@@ -212,12 +252,26 @@ impl Spare {
     }
 
     fn request(&self) -> Option<Request<RequestBody>> {
-        let (method, uri, headers) = self.head.clone()?;
+        let (method, uri, fields) = self.head.as_ref()?;
         let mut request = Request::new(RequestBody::empty());
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.clone();
+        for (name, value) in fields {
+            request.headers_mut().append(name, value.clone());
+        }
         Some(request)
+    }
+}
+
+impl Drop for Spare<'_> {
+    fn drop(&mut self) {
+        let mut recycled = self.recycled.borrow_mut();
+        if let Some((_, _, mut fields)) = self.head.take()
+            && recycled.len() < RECYCLED
+        {
+            fields.clear();
+            recycled.push(fields);
+        }
     }
 }
 
@@ -282,11 +336,11 @@ impl Failure {
         if error.is_parse() {
             return Self::of_protocol();
         }
-        let traffic = lease.traffic();
+        let socket = lease.connection.socket();
         Self {
             unsent,
-            is_unwritten: !traffic.has_written(),
-            may_be_repeated: !traffic.has_read(),
+            is_unwritten: !socket.has_written(),
+            may_be_repeated: !socket.has_read(),
             is_stale: lease.is_reused(),
             ..Self::new(
                 Rejection::UpstreamUnreachable,
@@ -297,7 +351,7 @@ impl Failure {
 
     /// The request, if it may be sent again: where nothing of it was written, whatever it is; else where it is idempotent
     /// and has no body, and nothing of a response came. A server that does not answer is not asked again alone.
-    fn repeatable(self, spare: &Spare, has_others: bool) -> Option<Request<RequestBody>> {
+    fn repeatable(self, spare: &Spare<'_>, has_others: bool) -> Option<Request<RequestBody>> {
         if self.kind == Some(UpstreamErrorKind::ConnectTimeout) && !has_others {
             return None;
         }

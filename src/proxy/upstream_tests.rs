@@ -29,6 +29,7 @@ use super::body::RequestBody;
 use super::headers::ReservedNames;
 use super::pool::{Pool, PoolKey};
 use super::testing;
+use super::timer::Timer;
 use super::upstream::Upstream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -150,7 +151,9 @@ async fn send(upstream: &Upstream, method: &str) -> Sent {
 
 async fn forward(upstream: &Upstream, head: Parts, body: RequestBody) -> Sent {
     let mut kinds = Vec::new();
-    let outcome = upstream.send(head, body, |kind| kinds.push(kind)).await;
+    let outcome = upstream
+        .send(head, body, &Timer::default(), |kind| kinds.push(kind))
+        .await;
     let outcome = match outcome {
         Err(reason) => Err(reason),
         Ok(response) => {
@@ -291,7 +294,7 @@ fn an_answer_that_breaks_off_does_not_end_well() {
         let api = Api::start(&[Step::AnswerAndHangUp(cut)]).await;
         let upstream = upstream(&testing::upstream(&[api.address]));
         let response = upstream
-            .send(head("GET"), RequestBody::empty(), |_| {})
+            .send(head("GET"), RequestBody::empty(), &Timer::default(), |_| {})
             .await;
         let mut body = response.unwrap().into_body();
         let mut last = None;

@@ -2,7 +2,7 @@
 //!
 //! Owns starting and draining them, and what one worker keeps: its view of the configuration and its pools.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
@@ -21,6 +21,7 @@ use crate::config::{RouteId, UpstreamServer};
 use crate::telemetry::{AccessLog, AccessRecord, ConnectionGuard, Listener, Metrics, WorkerLog};
 use crate::time::{Clock, UnixTime};
 
+use super::drain::{Drain, DrainWatch, Phase};
 use super::listener::{Listeners, Slots, accept};
 use super::pool::{Pool, PoolKey};
 use super::snapshot::{ForwardingRule, Snapshot};
@@ -57,17 +58,6 @@ impl Shared {
             slots: Arc::default(),
         }
     }
-}
-
-/// How far a drain is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Connections are accepted.
-    Running,
-    /// None are accepted any more; open requests may finish.
-    Closing,
-    /// What is still open is cut.
-    Cut,
 }
 
 /// The running data plane.
@@ -148,9 +138,8 @@ async fn work(seed: Seed) {
             return;
         }
     };
-    let (local_phase, _) = watch::channel(Phase::Running);
     let (alive, mut open) = mpsc::channel(1);
-    let worker = Rc::new(Worker::new(seed.shared, local_phase, seed.cut));
+    let worker = Rc::new(Worker::new(seed.shared, seed.cut));
     for listener in listeners {
         spawn_local(accept(listener, Rc::clone(&worker), alive.clone()));
     }
@@ -175,10 +164,10 @@ async fn work(seed: Seed) {
 /// Hands the phase of the drain on to this worker's own connections, which so share no lock with other workers.
 async fn follow(worker: Rc<Worker>, mut phase: watch::Receiver<Phase>) {
     while phase.changed().await.is_ok() {
-        worker.enter(*phase.borrow_and_update());
+        worker.drain.enter(*phase.borrow_and_update());
     }
     // Whoever started us is gone.
-    worker.enter(Phase::Cut);
+    worker.drain.enter(Phase::Cut);
 }
 
 async fn sweep(worker: Rc<Worker>) {
@@ -196,8 +185,7 @@ pub(super) struct Worker {
     log: WorkerLog,
     view: RefCell<Rc<View>>,
     pools: RefCell<HashMap<PoolKey, Rc<Pool>>>,
-    phase: watch::Sender<Phase>,
-    is_closing: Cell<bool>,
+    drain: Rc<Drain>,
     cut: Arc<AtomicUsize>,
 }
 
@@ -217,7 +205,7 @@ impl View {
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, phase: watch::Sender<Phase>, cut: Arc<AtomicUsize>) -> Self {
+    fn new(shared: Arc<Shared>, cut: Arc<AtomicUsize>) -> Self {
         let mut pools = HashMap::new();
         let view = view_of(shared.snapshot.load_full(), &mut pools);
         Self {
@@ -225,8 +213,7 @@ impl Worker {
             shared,
             view: RefCell::new(Rc::new(view)),
             pools: RefCell::new(pools),
-            phase,
-            is_closing: Cell::new(false),
+            drain: Drain::new(),
             cut,
         }
     }
@@ -269,22 +256,17 @@ impl Worker {
 
     /// A drain has begun: every answer ends its connection.
     pub(super) fn is_closing(&self) -> bool {
-        self.is_closing.get()
+        self.drain.phase() != Phase::Running
     }
 
     /// Follows the drain.
-    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
+    pub(super) fn watch_drain(&self) -> DrainWatch {
+        self.drain.watch()
     }
 
     /// A connection was cut; it counts if a request was open.
     pub(super) fn note_cut(&self, was_open: bool) {
         self.cut.fetch_add(usize::from(was_open), Ordering::AcqRel);
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.is_closing.set(phase != Phase::Running);
-        self.phase.send_replace(phase);
     }
 
     fn sweep(&self) {
