@@ -94,9 +94,19 @@ impl TokenDigest {
     /// The first 16 hexadecimal digits, by which logs and `explain` mention the token.
     pub fn token_id(&self) -> TokenId {
         let mut id = [0; 16];
-        for (digits, byte) in id.chunks_exact_mut(2).zip(self.0) {
-            data_encoding::HEXLOWER.encode_mut(&[byte], digits);
-        }
+        let [
+            first,
+            second,
+            third,
+            fourth,
+            fifth,
+            sixth,
+            seventh,
+            eighth,
+            ..,
+        ] = self.0;
+        let head = [first, second, third, fourth, fifth, sixth, seventh, eighth];
+        data_encoding::HEXLOWER.encode_mut(&head, &mut id);
         TokenId(id)
     }
 }
@@ -107,6 +117,11 @@ pub struct TokenId([u8; 16]);
 
 impl TokenId {
     /// 16 hexadecimal digits.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }

@@ -25,8 +25,10 @@ impl RequestId {
 
     /// A new one: 32 hexadecimal digits. It is a name, not a secret.
     fn new() -> Self {
-        let text = format!("{:032x}", fastrand::u128(..));
-        Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0")))
+        let mut digits = [0; 32];
+        let random = fastrand::u128(..).to_le_bytes();
+        data_encoding::HEXLOWER.encode_mut(&random, &mut digits);
+        Self(HeaderValue::from_bytes(&digits).unwrap_or_else(|_| HeaderValue::from_static("0")))
     }
 
     /// As a header's value.

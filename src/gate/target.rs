@@ -94,12 +94,28 @@ pub(super) fn path<'head>(
     if !raw.starts_with('/') {
         return Err(Rejection::RequestMalformed);
     }
+    if is_simple(raw) {
+        return Ok(Cow::Borrowed(raw));
+    }
     let decoded = decode(raw, rules)?;
     if segments_are_plain(&decoded, rules) {
         Ok(decoded)
     } else {
         Err(Rejection::PathAmbiguous)
     }
+}
+
+/// Whether one look tells that the path is plain: letters, digits, `-`, `_` and `~` in segments that are not empty. What
+/// follows a slash is such a character, or the path ends there.
+fn is_simple(raw: &str) -> bool {
+    let mut follows_slash = false;
+    raw.bytes().all(|byte| {
+        let is_slash = byte == b'/';
+        let is_empty_segment = is_slash && follows_slash;
+        follows_slash = is_slash;
+        let is_letter = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+        (is_letter || is_slash) && !is_empty_segment
+    })
 }
 
 fn decode(raw: &str, rules: PathRules) -> Result<Cow<'_, str>, Rejection> {

@@ -16,6 +16,8 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Limits;
 
+use super::gathered_write::poll_write_slices;
+
 /// How long a lingering close takes at most.
 const LINGER: Duration = Duration::from_secs(10);
 /// How long a lingering close waits for the next byte.
@@ -168,7 +170,7 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        poll_write_slices(Pin::new(&mut self.stream), context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -68,7 +68,12 @@ impl ReservedNames {
 
     /// Whether this gateway sets, or might set, that header towards upstreams.
     pub(super) fn is_ours(&self, name: &str) -> bool {
-        self.ours.contains(name) || is_forwarded_family(name)
+        self.ours.contains(name) || self.forwarded(name)
+    }
+
+    fn forwarded(&self, name: &str) -> bool {
+        // Its names are among ours, so that they share an initial.
+        self.ours.initials.may_begin(name) && is_forwarded_family(name)
     }
 
     /// Whether that header of a client never reaches an upstream.
@@ -87,10 +92,15 @@ fn is_forwarded_family(name: &str) -> bool {
 #[derive(Debug)]
 struct FoldedNames {
     names: Vec<Box<[u8]>>,
+    /// With which letters they begin: most headers are done with after one look.
+    initials: Initials,
 }
 
 impl FoldedNames {
     fn contains(&self, name: &str) -> bool {
+        if !self.initials.may_begin(name) {
+            return false;
+        }
         let length = fold(name).count();
         self.names
             .iter()
@@ -100,8 +110,29 @@ impl FoldedNames {
 
 impl<'name> FromIterator<&'name str> for FoldedNames {
     fn from_iter<I: IntoIterator<Item = &'name str>>(names: I) -> Self {
-        let names = names.into_iter().map(|name| fold(name).collect()).collect();
-        Self { names }
+        let names: Vec<Box<[u8]>> = names.into_iter().map(|name| fold(name).collect()).collect();
+        let initials = Initials::of(names.iter().filter_map(|name| name.first().copied()));
+        Self { names, initials }
+    }
+}
+
+/// A set of lower-case letters and digits.
+#[derive(Clone, Copy, Debug)]
+struct Initials(u128);
+
+impl Initials {
+    fn of(initials: impl Iterator<Item = u8>) -> Self {
+        Self(initials.fold(0, |set, initial| set | 1 << (initial & 0x7f)))
+    }
+
+    /// Whether the folded name may begin with one of these. Names that begin with a letter or digit are told at once.
+    fn may_begin(self, name: &str) -> bool {
+        match name.as_bytes().first() {
+            Some(first) if first.is_ascii_alphanumeric() => {
+                self.0 >> first.to_ascii_lowercase() & 1 == 1
+            }
+            _ => true,
+        }
     }
 }
 
@@ -180,11 +211,16 @@ fn is_framing_or_routing(name: &HeaderName) -> bool {
 
 /// Removes what the `Connection` lines name and what `is_unwanted`. Usually there is next to nothing to remove.
 fn remove_where(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    let named = connection_options(headers)
-        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
-        .filter_map(|option| HeaderName::from_bytes(option).ok());
-    let unwanted = headers.keys().filter(|name| is_unwanted(name)).cloned();
-    let removed: Vec<HeaderName> = named.chain(unwanted).collect();
+    let mut removed = Vec::new();
+    if headers.contains_key(CONNECTION) {
+        let named = connection_options(headers)
+            .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
+            .filter_map(|option| HeaderName::from_bytes(option).ok());
+        removed.extend(named);
+    }
+    for name in headers.keys().filter(|name| is_unwanted(name)) {
+        removed.push(name.clone());
+    }
     for name in removed {
         headers.remove(name);
     }

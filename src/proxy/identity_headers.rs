@@ -80,8 +80,23 @@ fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
+/// Whether nothing in `text` is encoded, separators aside.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a lazy operator would be a way out in the middle"
+)]
+fn is_plain(text: &str) -> bool {
+    // Without a way out in the middle: so the compiler looks at many bytes at a time.
+    text.bytes().fold(true, |plain, byte| {
+        plain & (byte.wrapping_sub(0x21) < 0x5e) & (byte != b'%') & (byte != b',')
+    })
+}
+
 /// Appends `text`. A space stays where it stands alone between two other characters, unless it is `separator`.
 fn push_encoded(out: &mut String, text: &str, separator: Option<u8>) {
+    if is_plain(text) {
+        return out.push_str(text);
+    }
     let mut before = b' ';
     let mut bytes = text.bytes().peekable();
     while let Some(byte) = bytes.next() {

@@ -11,6 +11,7 @@ mod exchange;
 mod forward;
 mod forwarding;
 mod framing;
+mod gathered_write;
 mod headers;
 mod identity_headers;
 mod listener;

@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use super::body::{BodyProgress, RequestBody};
+use super::gathered_write::poll_write_slices;
 
 type Driven = http1::Connection<TokioIo<Wire>, RequestBody>;
 type Outcome = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
@@ -373,7 +374,7 @@ impl AsyncWrite for Wire {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.0.write(context, |stream, context| {
-            stream.poll_write_vectored(context, slices)
+            poll_write_slices(stream, context, slices)
         })
     }
 

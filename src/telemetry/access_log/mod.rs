@@ -184,7 +184,7 @@ impl WorkerLog {
         &self,
         now: UnixTime,
         stamp: &'stamp mut [u8; STAMP_LENGTH],
-    ) -> &'stamp str {
+    ) -> &'stamp [u8] {
         let (mut second, mut text) = self.second.get();
         if second != now.as_seconds() {
             second = now.as_seconds();
@@ -201,7 +201,7 @@ impl WorkerLog {
             *digit = b'0' + u8::try_from(micros % 10).unwrap_or(0);
             micros /= 10;
         }
-        str::from_utf8(stamp).unwrap_or_default()
+        stamp
     }
 }
 

@@ -5,14 +5,15 @@
 
 use std::net::IpAddr;
 
-use super::line::{Line, TextLine, cut};
+use super::line::{FieldName, JsonLine, Line, TextLine, cut, field};
 use crate::config::LogFormat;
 use crate::identity::TokenDigest;
 use crate::rejection::Rejection;
 
-/// The target of access records.
-const TARGET: &str = "portcullis::access";
+const MESSAGE: &str = "request";
 
+/// More than most lines take.
+const USUAL_BYTES: usize = 512;
 const MAX_PATH: usize = 1024;
 const MAX_NAME: usize = 256;
 const MAX_WORD: usize = 128;
@@ -46,46 +47,45 @@ pub struct AccessRecord<'request> {
 
 impl AccessRecord<'_> {
     /// Appends the line, but for its end, to which `suppressed` may be added. `timestamp`: RFC 3339.
-    pub(super) fn open_line(&self, format: LogFormat, timestamp: &str, out: &mut Vec<u8>) {
+    pub(super) fn open_line(&self, format: LogFormat, timestamp: &[u8], out: &mut Vec<u8>) {
+        out.reserve(USUAL_BYTES);
         match format {
-            LogFormat::Json => {
-                let mut line = super::line::JsonLine::open(out, timestamp, TARGET, "request");
-                self.fields(&mut line);
-            }
-            LogFormat::Text => {
-                let mut line = TextLine::open(out, timestamp, TARGET, "request");
-                self.fields(&mut line);
-            }
+            LogFormat::Json => self.write(&mut JsonLine::open(out, timestamp, MESSAGE)),
+            LogFormat::Text => self.write(&mut TextLine::open(out, timestamp, MESSAGE)),
         }
     }
 
-    fn fields(&self, line: &mut impl Line) {
-        line.text("request_id", cut(self.request_id, MAX_WORD));
-        line.plain("client", self.client_text);
-        line.text("method", cut(self.method, MAX_WORD));
-        line.text("host", cut(self.host, MAX_NAME));
-        line.text("path", cut(self.path, MAX_PATH));
-        line.text("route", (self.route, ""));
-        line.number("status", self.status.into());
-        line.number("duration_us", self.duration_us);
-        line.text("issuer", (self.issuer, ""));
+    fn write(&self, line: &mut impl Line) {
+        let mut text = |name, value, most| {
+            let (value, end) = cut(value, most);
+            line.text(name, value, end);
+        };
+        text(field!("request_id"), self.request_id, MAX_WORD);
+        text(field!("method"), self.method, MAX_WORD);
+        text(field!("host"), self.host, MAX_NAME);
+        text(field!("path"), self.path, MAX_PATH);
+        text(field!("route"), self.route, MAX_NAME);
+        text(field!("issuer"), self.issuer, MAX_NAME);
         if let Some(subject) = self.subject {
-            line.text("subject", cut(subject, MAX_NAME));
-        }
-        if let Some(token) = self.token {
-            line.text("token_id", (token.token_id().as_str(), ""));
-        }
-        if let Some(reason) = self.reason {
-            line.text("reason", (reason.code(), ""));
-        }
-        if let Some(reason) = self.would_reject {
-            line.text("would_reject", (reason.code(), ""));
+            text(field!("subject"), subject, MAX_NAME);
         }
         if let Some(upstream) = self.upstream {
-            line.text("upstream", (upstream, ""));
+            text(field!("upstream"), upstream, MAX_NAME);
         }
+        line.bare(field!("client"), self.client_text);
+        line.number(field!("status"), self.status.into());
+        line.number(field!("duration_us"), self.duration_us);
         if let Some(took) = self.upstream_us {
-            line.number("upstream_us", took);
+            line.number(field!("upstream_us"), took);
+        }
+        if let Some(token) = self.token {
+            line.word(field!("token_id"), token.token_id().as_bytes());
+        }
+        if let Some(reason) = self.reason {
+            line.word(field!("reason"), reason.code().as_bytes());
+        }
+        if let Some(reason) = self.would_reject {
+            line.word(field!("would_reject"), reason.code().as_bytes());
         }
     }
 }
@@ -93,7 +93,7 @@ impl AccessRecord<'_> {
 /// Ends a line that was opened; `suppressed`: how many records it stands for besides.
 pub(super) fn close_line(format: LogFormat, suppressed: Option<u64>, out: &mut Vec<u8>) {
     match format {
-        LogFormat::Json => super::line::JsonLine::close(out, suppressed),
+        LogFormat::Json => JsonLine::close(out, suppressed),
         LogFormat::Text => TextLine::close(out, suppressed),
     }
 }

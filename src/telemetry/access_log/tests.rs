@@ -67,9 +67,9 @@ fn absent_fields_are_omitted_and_what_is_gathered_is_written_at_the_end() {
     assert_eq!(
         lines,
         [
-            "2000-02-29T12:34:56.000070Z  INFO portcullis::access: request request_id=\"r-1\" client=192.0.2.1 \
-             method=\"GET\" host=\"api.example.com\" path=\"/orders\" route=\"orders\" status=200 duration_us=5 \
-             issuer=\"corp\""
+            "2000-02-29T12:34:56.000070Z  INFO portcullis::access: request request_id=\"r-1\" method=\"GET\" \
+             host=\"api.example.com\" path=\"/orders\" route=\"orders\" issuer=\"corp\" client=192.0.2.1 status=200 \
+             duration_us=5"
         ]
     );
 }
