@@ -3,10 +3,7 @@
 //! `cargo bench --bench metrics`. With two threads the time is that of the slower one; where they share nothing
 //! it equals the time alone.
 
-#![allow(
-    clippy::expect_used,
-    reason = "a bench that cannot be set up panics"
-)]
+#![allow(clippy::expect_used, reason = "a bench that cannot be set up panics")]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -50,7 +47,7 @@ fn configuration(path: &Path) -> portcullis::config::Config {
 fn count(metrics: &ConfiguredMetrics) {
     let (route, upstream) = (RouteId(0), UpstreamId(0));
     let admitted = black_box(Duration::from_nanos(1_200));
-    let answered = black_box(Duration::from_micros(2_000));
+    let answered = black_box(Duration::from_millis(2));
     let ended = black_box(Duration::from_micros(2_100));
     metrics.admission(route, IssuerLabel::None, Via::Anonymous, admitted);
     metrics.upstream(upstream, answered);
