@@ -6,29 +6,63 @@
 
 use std::sync::Arc;
 
+use prometheus::core::{Collector, Describer};
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::config::Config;
+use crate::counter::Counter;
 use crate::identity::Via;
 use crate::time::UnixTime;
 
 mod configured;
+mod family;
+mod histogram;
 mod pulled;
+
+use family::{Family, Striped};
+use histogram::Histogram;
 
 pub use configured::ConfiguredMetrics;
 pub use pulled::{IssuerValues, PulledValues, ServerValues};
 
-/// Seconds: 0.5 ms to 30 s.
-const REQUEST_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+/// Nanoseconds: 0.5 ms to 30 s.
+const REQUEST_BUCKETS: &[u64] = &[
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    30_000_000_000,
 ];
-/// Seconds: 1 µs to 1 s.
-const ADMISSION_BUCKETS: &[f64] = &[
-    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5,
-    1.0,
+/// Nanoseconds: 1 µs to 1 s.
+const ADMISSION_BUCKETS: &[u64] = &[
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    25_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
 ];
 
 /// Which listener a connection came in on: the `listener` label.
@@ -67,10 +101,10 @@ impl UpstreamErrorKind {
 pub struct Metrics {
     registry: Registry,
     outcomes: Outcomes,
-    request_duration: HistogramVec,
-    admission_duration: [Histogram; Via::ALL.len()],
-    upstream_duration: HistogramVec,
-    upstream_errors: IntCounterVec,
+    request_duration: Family<Histogram>,
+    admission_duration: [Arc<Histogram>; Via::ALL.len()],
+    upstream_duration: Family<Histogram>,
+    upstream_errors: Family<Counter>,
     public_connections: IntGauge,
     admin_connections: IntGauge,
     log_records_dropped: IntCounter,
@@ -82,31 +116,31 @@ pub struct Metrics {
 /// How requests ended.
 #[derive(Debug)]
 struct Outcomes {
-    requests: IntCounterVec,
-    rejections: IntCounterVec,
-    admissions: IntCounterVec,
-    would_reject: IntCounterVec,
+    requests: Family<Counter>,
+    rejections: Family<Counter>,
+    admissions: Family<Counter>,
+    would_reject: Family<Counter>,
 }
 
 impl Outcomes {
     fn new(families: &Families) -> Self {
         Self {
-            requests: families.counters(
+            requests: families.striped_counters(
                 "requests_total",
                 "Requests answered, by route and status.",
                 &["route", "status"],
             ),
-            rejections: families.counters(
+            rejections: families.striped_counters(
                 "rejections_total",
                 "Requests not forwarded or not answered by the upstream, by reason.",
                 &["route", "issuer", "reason"],
             ),
-            admissions: families.counters(
+            admissions: families.striped_counters(
                 "admissions_total",
                 "Requests admitted, by how the admission came about.",
                 &["route", "issuer", "via"],
             ),
-            would_reject: families.counters(
+            would_reject: families.striped_counters(
                 "would_reject_total",
                 "Requests on report_only routes that would have been refused, by reason.",
                 &["route", "issuer", "reason"],
@@ -134,29 +168,28 @@ impl Metrics {
             "Open connections, by the listener they came in on.",
             &["listener"],
         );
-        let admission_duration = families.histograms(
+        let admission_duration = families.striped(
             "admission_duration_seconds",
             "Time the gate took to admit a request, by how the admission came about.",
             &["via"],
-            ADMISSION_BUCKETS,
+            || Histogram::new(ADMISSION_BUCKETS),
         );
         Self {
             outcomes: Outcomes::new(&families),
-            request_duration: families.histograms(
+            request_duration: families.striped(
                 "request_duration_seconds",
                 "Time from a request's head to the end of its answer.",
                 &["route"],
-                REQUEST_BUCKETS,
+                || Histogram::new(REQUEST_BUCKETS),
             ),
-            admission_duration: Via::ALL
-                .map(|via| admission_duration.with_label_values(&[via.name()])),
-            upstream_duration: families.histograms(
+            admission_duration: Via::ALL.map(|via| admission_duration.series(&[via.name()])),
+            upstream_duration: families.striped(
                 "upstream_duration_seconds",
                 "Time from sending a request to an upstream to the head of its answer.",
                 &["upstream"],
-                REQUEST_BUCKETS,
+                || Histogram::new(REQUEST_BUCKETS),
             ),
-            upstream_errors: families.counters(
+            upstream_errors: families.striped_counters(
                 "upstream_errors_total",
                 "Exchanges with an upstream that failed, by kind; a retry counts again.",
                 &["upstream", "kind"],
@@ -240,10 +273,7 @@ struct Families {
 }
 
 impl Families {
-    fn register<C: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        family: prometheus::Result<C>,
-    ) -> C {
+    fn register<C: Collector + Clone + 'static>(&self, family: prometheus::Result<C>) -> C {
         #[expect(
             clippy::expect_used,
             reason = "names and labels are constants, registered once in a registry of our own; every test would fail"
@@ -276,9 +306,21 @@ impl Families {
         self.register(Gauge::with_opts(options(name, help)))
     }
 
-    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-        let options = HistogramOpts::from(options(name, help)).buckets(buckets.to_vec());
-        self.register(HistogramVec::new(options, labels))
+    /// For what requests count.
+    fn striped<T: Striped>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        make: fn() -> T,
+    ) -> Family<T> {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let description = options(name, help).variable_labels(labels).describe();
+        self.register(description.map(|description| Family::new(description, make)))
+    }
+
+    fn striped_counters(&self, name: &str, help: &str, labels: &[&str]) -> Family<Counter> {
+        self.striped(name, help, labels, Counter::new)
     }
 
     fn process(&self) {

@@ -180,3 +180,102 @@ fn every_family_of_a_scrape_has_help_and_type() {
     assert_eq!(count("# HELP portcullis_"), 23);
     assert_eq!(count("# TYPE portcullis_"), 23);
 }
+
+fn count_everything(configured: &ConfiguredMetrics, took: Duration) {
+    let (route, issuer) = (RouteId(0), IssuerLabel::None);
+    configured.request(Some(route), 200, took);
+    configured.rejection(Some(route), issuer, Rejection::TokenMissing);
+    configured.admission(route, issuer, Via::Cache, took);
+    configured.would_reject(route, issuer, Rejection::TokenMissing);
+    configured.upstream(UpstreamId(0), took);
+    configured.upstream_error(UpstreamId(0), UpstreamErrorKind::Connect);
+}
+
+#[test]
+fn a_scrape_shows_what_every_thread_counted() {
+    let metrics = Arc::new(Metrics::new());
+    let configured = metrics.configure(&config(&["orders"]));
+    let took = Duration::from_micros(250);
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| (0..100).for_each(|_| count_everything(&configured, took)));
+        }
+    });
+    let text = metrics.render(&PulledValues::default());
+    for line in [
+        r#"portcullis_requests_total{route="orders",status="200"} 4000"#,
+        r#"portcullis_rejections_total{issuer="none",reason="token_missing",route="orders"} 4000"#,
+        r#"portcullis_admissions_total{issuer="none",route="orders",via="cache"} 4000"#,
+        r#"portcullis_would_reject_total{issuer="none",reason="token_missing",route="orders"} 4000"#,
+        r#"portcullis_upstream_errors_total{kind="connect",upstream="api"} 4000"#,
+        r#"portcullis_request_duration_seconds_bucket{route="orders",le="0.0005"} 4000"#,
+        r#"portcullis_request_duration_seconds_sum{route="orders"} 1"#,
+        r#"portcullis_request_duration_seconds_count{route="orders"} 4000"#,
+        r#"portcullis_admission_duration_seconds_bucket{via="cache",le="0.0001"} 0"#,
+        r#"portcullis_admission_duration_seconds_bucket{via="cache",le="0.00025"} 4000"#,
+        r#"portcullis_admission_duration_seconds_sum{via="cache"} 1"#,
+        r#"portcullis_upstream_duration_seconds_sum{upstream="api"} 1"#,
+        r#"portcullis_upstream_duration_seconds_count{upstream="api"} 4000"#,
+    ] {
+        assert_holds(&text, line);
+    }
+}
+
+#[test]
+fn the_bounds_of_durations_are_written_in_seconds() {
+    let metrics = Arc::new(Metrics::new());
+    let configured = metrics.configure(&config(&["orders"]));
+    count_everything(&configured, Duration::ZERO);
+    let text = metrics.render(&PulledValues::default());
+    let bounds_of = |series: &str| {
+        let bound = |line: &str| {
+            let rest = line.strip_prefix(series)?.strip_prefix(",le=\"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        text.lines().filter_map(bound).collect::<Vec<_>>().join(" ")
+    };
+    let request = "0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 30 +Inf";
+    let admission = "0.000001 0.0000025 0.000005 0.00001 0.000025 0.00005 0.0001 0.00025 0.0005 0.001 0.005 0.025 0.1 0.25 0.5 1 +Inf";
+    for (series, bounds) in [
+        (r#"request_duration_seconds_bucket{route="orders""#, request),
+        (
+            r#"upstream_duration_seconds_bucket{upstream="api""#,
+            request,
+        ),
+        (
+            r#"admission_duration_seconds_bucket{via="cache""#,
+            admission,
+        ),
+        // Shown before the first admission came about so.
+        (
+            r#"admission_duration_seconds_bucket{via="verified""#,
+            admission,
+        ),
+    ] {
+        assert_eq!(bounds_of(&format!("portcullis_{series}")), bounds);
+    }
+}
+
+#[test]
+fn every_line_of_a_scrape_is_a_comment_or_a_sample() {
+    let metrics = Arc::new(Metrics::new());
+    let configured = metrics.configure(&config(&["orders"]));
+    count_everything(&configured, Duration::from_micros(3));
+    let text = metrics.render(&values(1));
+    assert!(text.ends_with('\n'), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with("# ")) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        assert!(
+            name.starts_with("portcullis_") || name.starts_with("process_"),
+            "{line}"
+        );
+        let labels = labels.strip_suffix('}').unwrap();
+        for pair in labels.split(',').filter(|pair| !pair.is_empty()) {
+            let (_, value) = pair.split_once('=').unwrap();
+            let value = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+            assert!(value.is_some_and(|it| !it.contains('"')), "{line}");
+        }
+    }
+}
