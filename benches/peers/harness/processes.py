@@ -175,5 +175,5 @@ def wait_until(condition, running, what, seconds=20):
     while not condition():
         running.require_alive()
         if time.monotonic() > deadline:
-            raise ProcessFailed(f"{running.name}: {what} did not come within {seconds} s:\n{running.last_words()}")
+            raise ProcessFailed(f"{running.name}: {what} did not come within {seconds} s\n{running.last_words()}")
         time.sleep(0.02)
