@@ -51,6 +51,7 @@ class Sample:
     socket_errors: int
     cpu: float = 0.0
     resident: int = 0
+    records_dropped: int = 0
     note: str = ""
 
     @property

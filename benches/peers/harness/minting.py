@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -65,7 +66,9 @@ def tampered(token):
 
 
 def start_worker(private_pem):
+    """Ctrl-C reaches every process of the terminal; the parent alone acts on it, and ends the workers."""
     global _signing_key
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _signing_key = serialization.load_pem_private_key(private_pem, password=None)
 
 
@@ -133,4 +136,7 @@ def main(target):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(130)

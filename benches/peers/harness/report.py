@@ -26,9 +26,15 @@ class Findings:
     statuses: dict = field(default_factory=dict)
     latency_rate: float | None = None
     shared_cpu: bool = False
+    load_average: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def add(self, case, gateway, sample):
         self.samples.setdefault(case, {}).setdefault(gateway, []).append(sample)
+
+    def access_records(self):
+        """How many records Portcullis dropped, of how many requests."""
+        ours = [sample for by_gateway in self.samples.values() for sample in by_gateway.get(OURS, [])]
+        return sum(sample.records_dropped for sample in ours), sum(sample.requests for sample in ours)
 
     def faults(self):
         """Samples that mean nothing, and why."""
@@ -43,7 +49,7 @@ class Findings:
 
 def _first_line(command):
     answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    text = (answer.stdout + answer.stderr).strip()
+    text = (answer.stdout + answer.stderr).replace(str(command[0]), "").strip()
     return text.splitlines()[0] if text else "unknown"
 
 
@@ -139,13 +145,18 @@ def verdict_table(verdicts):
 
 def _notes(findings):
     options = findings.options
-    notes = [f"{options['rounds']} rounds, {options['seconds']} s a case; medians. Only ratios within one run count."]
+    notes = [f"Rounds: {options['rounds']}, of {options['seconds']} s a case; medians. Only ratios within one run count."]
+    if findings.load_average > os.cpu_count() / 4:
+        notes.append(f"The machine was busy when this began (load average {findings.load_average:.1f}): expect noise.")
     if findings.latency_rate:
         notes.append(f"latency: {findings.latency_rate:.0f} requests/s (h2load; its clients tick together, in bursts).")
     if "workers" in findings.samples and findings.shared_cpu:
         notes.append("workers: an estimate, the second worker shares its CPU with the load generator.")
     if "portcullis" in findings.statuses:
         notes.append("Every gateway that guards let a good token in and refused an expired, a tampered and a missing one.")
+    dropped, answered = findings.access_records()
+    if answered:
+        notes.append(f"Portcullis wrote its access log to a file; {dropped} of {answered} records were dropped.")
     return "\n".join(f"- {note}" for note in notes)
 
 

@@ -56,14 +56,16 @@ class Session:
         self.measurer = Measurer(yard, generator, options.seconds)
         self.findings = findings
         self.gateways = {}
-        self.two_workers = None
+        self.by_workers = {}
 
     def start(self):
         self.yard.start_backend()
         for name in self.options.gateways:
             self.gateways[name] = self._guarded(self.yard.start(name))
         if "workers" in self.options.cases:
-            self.two_workers = self._guarded(self.yard.start(OURS, workers=2))
+            # Both new, so that what one has been through is no part of the difference.
+            self.by_workers["one worker"] = self._guarded(self.yard.start(OURS, workers=1))
+            self.by_workers["two workers"] = self._guarded(self.yard.start(OURS, workers=2))
 
     def _guarded(self, gateway):
         self.yard.prove(gateway)
@@ -88,6 +90,7 @@ class Session:
     def _closed(self, case, number):
         """Who is first changes with the round, so that a drift of the machine does not always meet the same one."""
         gateways = [one for one in self.gateways.values() if one.kind.guards or case.forwarders]
+        gateways = [one for one in gateways if case.name not in one.kind.without]
         shift = (number - 1) % len(gateways)
         for gateway in gateways[shift:] + gateways[:shift]:
             self._keep(case.name, gateway.kind.name, self.measurer.measure(case, gateway))
@@ -103,7 +106,7 @@ class Session:
             self._keep("latency", name, sample)
 
     def _workers(self):
-        for name, gateway in (("one worker", self.gateways[OURS]), ("two workers", self.two_workers)):
+        for name, gateway in self.by_workers.items():
             self._keep("workers", name, self.measurer.measure(CASES["hot"], gateway))
 
     def _memory(self):
