@@ -93,7 +93,7 @@ def _measure(options):
     programs, python = _programs(options, target)
     tokens = ensure_tokens(target / "tokens", python)
     os.sched_setaffinity(0, {session.Cpus.plan(available).load})
-    findings = session.run(options, programs, tokens, available)
+    findings = session.run(options, programs, tokens, available, target)
     verdicts = judge(findings.samples, findings.memory, TARGETS)
     print("\n" + report.markdown(findings, verdicts))
     print(f"Saved as {report.save(findings, verdicts, target / 'results')}, and as .json beside it.")

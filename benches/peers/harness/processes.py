@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PATIENCE = 10
 
 
@@ -89,10 +88,12 @@ class Running:
         return Cpu(self.pids())
 
     def resident_bytes(self):
+        """The sum over the processes; `statm` and `status` are kept per CPU by the kernel and a little behind."""
         total = 0
         for pid in self.pids():
             with suppress(OSError):
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+                lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss:"))
         return total
 
     def last_words(self):

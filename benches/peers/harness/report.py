@@ -1,5 +1,6 @@
 """What a run found, as Markdown for people and JSON for programs. Measures and judges nothing."""
 
+import hashlib
 import json
 import os
 import platform
@@ -56,6 +57,7 @@ def _first_line(command):
 def versions(programs):
     flags = {"nginx": "-v", "haproxy": "-v", "envoy": "--version", "apache": "-v", "portcullis": "--version"}
     found = {name: _first_line([programs[name], flag]) for name, flag in flags.items() if name in programs}
+    found["portcullis"] += f", SHA-256 {hashlib.sha256(programs['portcullis'].read_bytes()).hexdigest()[:16]}"
     found["machine"] = f"{_processor()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
     return found
 

@@ -1,5 +1,6 @@
 """One run of the benchmark: starts everything, proves that it guards, goes through the rounds. Prints progress only."""
 
+import shutil
 import tempfile
 import time
 from contextlib import contextmanager
@@ -36,13 +37,13 @@ class Cpus:
 
 
 @contextmanager
-def _folder(kept):
+def _folder(kept, target):
     if kept is not None:
         kept.mkdir(parents=True, exist_ok=True)
         # Each run gets a folder of its own, so that none starts on the files of another.
         yield Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%dT%H%M%S-"), dir=kept))
     else:
-        with tempfile.TemporaryDirectory(prefix="portcullis-peers-") as folder:
+        with tempfile.TemporaryDirectory(prefix="run-", dir=target) as folder:
             yield Path(folder)
 
 
@@ -122,13 +123,15 @@ class Session:
         print(f"  {case:9} {name:12} {text}{'  VOID: ' + sample.void if sample.void else ''}", flush=True)
 
 
-def run(options, programs, tokens, available_cpus):
+def run(options, programs, tokens, available_cpus, target):
     """Measures what `options` asks for and ends everything that was started, whatever happens."""
     cpus = Cpus.plan(available_cpus)
     recorded = {"rounds": options.rounds, "seconds": options.seconds, "cases": options.cases, "gateways": options.gateways}
     findings = Findings(time.strftime("%Y-%m-%d %H:%M:%S"), recorded, versions(programs), shared_cpu=cpus.shared)
-    with _folder(options.keep) as folder, Processes() as processes:
+    with _folder(options.keep, target) as folder, Processes() as processes:
         folder.chmod(0o755)
+        # A build that ends while this runs must not be measured half of the time.
+        programs = programs | {OURS: Path(shutil.copy(programs[OURS], folder / "portcullis-under-test"))}
         yard = Yard(processes, programs, tokens, folder, cpus)
         generator = Generator(processes, programs, tokens, folder, cpus.load)
         session = Session(options, yard, generator, findings)
