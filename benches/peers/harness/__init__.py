@@ -1,0 +1,1 @@
+"""The parts of `benches/peers/run`; each module says what it owns."""
