@@ -4,10 +4,11 @@
 //! response is over. Knows nothing of decisions.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,6 @@ use super::activity::OpenRequest;
 use super::exchange::Exchange;
 use super::headers::{ReservedNames, strip_trailers};
 use super::pool::Lease;
-use super::upstream_connection::Sleeper;
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub(super) enum BodyError {
     Refused,
     /// The upstream broke off.
     #[error("the upstream broke off")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] io::Error),
 }
 
 /// What became of a client's body, shared between the one that reads it and the one that waits for an answer.
@@ -41,7 +41,6 @@ pub(super) struct BodyProgress {
     ended: Cell<bool>,
     waits_for_client: Cell<bool>,
     last_frame: Cell<Option<Instant>>,
-    sleeper: Sleeper,
 }
 
 impl BodyProgress {
@@ -53,13 +52,6 @@ impl BodyProgress {
     /// The body was read to its end.
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get()
-    }
-
-    /// Whom the client's next bytes wake.
-    pub(super) fn wake_by(&self, waker: &Waker) {
-        if !self.has_ended() {
-            self.sleeper.set(waker);
-        }
     }
 
     /// Until when an upstream may still take for its response head, which it owes only once it could have the body.
@@ -127,6 +119,11 @@ impl RequestBody {
         Rc::clone(&self.progress)
     }
 
+    /// Nothing of it has been taken, so that it can be sent from its beginning.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.is_empty() || (self.progress.last_frame.get().is_none() && !self.progress.has_ended())
+    }
+
     /// There is nothing to send.
     pub(super) fn is_empty(&self) -> bool {
         self.incoming.is_none()
@@ -170,27 +167,6 @@ impl RequestBody {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    fn poll_client(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
-        };
-        let polled = Pin::new(incoming).poll_frame(context);
-        self.progress.waits_for_client.set(polled.is_pending());
-        match polled {
-            Poll::Pending => self.on_pending(context),
-            Poll::Ready(Some(Ok(frame))) => self.on_frame(frame),
-            // Broken chunking, or a client that hung up: never the upstream's fault.
-            Poll::Ready(Some(Err(_))) => self.refuse(Rejection::RequestMalformed),
-            Poll::Ready(None) => {
-                self.end();
-                Poll::Ready(None)
-            }
-        }
-    }
-
     fn on_pending(
         &mut self,
         context: &mut Context<'_>,
@@ -212,10 +188,21 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let progress = Rc::clone(&self.progress);
-        progress
-            .sleeper
-            .polling(context, |context| self.poll_client(context))
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(incoming).poll_frame(context);
+        self.progress.waits_for_client.set(polled.is_pending());
+        match polled {
+            Poll::Pending => self.on_pending(context),
+            Poll::Ready(Some(Ok(frame))) => self.on_frame(frame),
+            // Broken chunking, or a client that hung up: never the upstream's fault.
+            Poll::Ready(Some(Err(_))) => self.refuse(Rejection::RequestMalformed),
+            Poll::Ready(None) => {
+                self.end();
+                Poll::Ready(None)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -234,25 +221,20 @@ impl Body for RequestBody {
 /// An upstream's body on its way to the client. Where it ends well, the connection it came on goes back to the pool.
 #[derive(Debug)]
 pub(super) struct UpstreamBody {
-    incoming: Incoming,
+    /// `None`: it has come to its end.
     lease: Option<Lease>,
 }
 
 impl UpstreamBody {
-    /// The body of a response that came on `lease`.
-    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        let mut body = Self {
-            incoming,
-            lease: Some(lease),
-        };
+    /// The body of the response whose head came on `lease`.
+    pub(super) fn new(lease: Lease) -> Self {
+        let mut body = Self { lease: Some(lease) };
         body.release_at_end();
         body
     }
 
     fn release_at_end(&mut self) {
-        if self.incoming.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
+        if let Some(lease) = self.lease.take_if(|lease| lease.connection.is_body_over()) {
             lease.release();
         }
     }
@@ -266,27 +248,29 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { incoming, lease } = &mut *self;
-        let incoming = Pin::new(incoming);
-        let polled = match lease {
-            Some(lease) => lease.poll_frame(incoming, context),
-            None => incoming.poll_frame(context),
+        let Some(lease) = &mut self.lease else {
+            return Poll::Ready(None);
         };
+        let polled = lease.connection.poll_body(context);
         match &polled {
             Poll::Ready(Some(Ok(_)) | None) => self.release_at_end(),
             // A connection that broke is of no use any more.
             Poll::Ready(Some(Err(_))) => self.lease = None,
             Poll::Pending => {}
         }
-        polled.map(|frame| frame.map(|result| result.map_err(BodyError::Upstream)))
+        polled.map_err(BodyError::Upstream)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.lease.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let length = match &self.lease {
+            Some(lease) => lease.connection.body_length(),
+            None => Some(0),
+        };
+        length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -294,7 +278,7 @@ impl Body for UpstreamBody {
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     source: Source,
-    _exchange: Box<Exchange>,
+    exchange: Box<Exchange>,
 }
 
 #[derive(Debug)]
@@ -308,7 +292,7 @@ impl ResponseBody {
     pub(super) fn answer(text: Option<Bytes>, exchange: Box<Exchange>) -> Self {
         Self {
             source: Source::Answer(text),
-            _exchange: exchange,
+            exchange,
         }
     }
 
@@ -316,7 +300,7 @@ impl ResponseBody {
     pub(super) fn upstream(body: UpstreamBody, exchange: Box<Exchange>) -> Self {
         Self {
             source: Source::Upstream(body),
-            _exchange: exchange,
+            exchange,
         }
     }
 }
@@ -329,10 +313,14 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.source {
+        let polled = match &mut self.source {
             Source::Answer(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Upstream(body) => Pin::new(body).poll_frame(context),
+        };
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            self.exchange.broke_off();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

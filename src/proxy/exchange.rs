@@ -19,7 +19,7 @@ use crate::gate::{Admission, Rejected};
 use crate::identity::{Identity, IssuerLabel, TokenDigest};
 use crate::rejection::Rejection;
 use crate::request_id::{RequestId, X_REQUEST_ID};
-use crate::telemetry::AccessRecord;
+use crate::telemetry::{AccessRecord, UpstreamErrorKind};
 
 use super::Proxy;
 use super::activity::OpenRequest;
@@ -131,6 +131,18 @@ impl Exchange {
     pub(super) fn answered(&mut self, upstream: UpstreamId, took: Duration) {
         self.upstream = Some((upstream, Some(took)));
         self.view.snapshot.metrics.upstream(upstream, took);
+    }
+
+    /// The upstream broke off in the middle of its response: too late for another answer, but not for count and record.
+    pub(super) fn broke_off(&mut self) {
+        let metrics = &self.view.snapshot.metrics;
+        if let Some((upstream, _)) = self.upstream
+            && self.reason.is_none()
+        {
+            metrics.upstream_error(upstream, UpstreamErrorKind::Reset);
+            metrics.rejection(self.route, self.issuer, Rejection::UpstreamUnreachable);
+            self.reason = Some(Rejection::UpstreamUnreachable);
+        }
     }
 
     /// A rejection of this admitted request: the upstream's fault, or that of the body.

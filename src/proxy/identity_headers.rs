@@ -3,46 +3,53 @@
 //! Owns the encoding of claims as header values. What it writes can neither break out of a header nor be read in two ways:
 //! everything outside 0x21–0x7E is percent-encoded, and so is what would pass for a separator.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
+
+use http::HeaderName;
 use serde_json::Value;
 
 use crate::config::IdentitySource;
 use crate::identity::Identity;
 
+use super::upstream_connection::push_field;
+
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Sets the configured headers; what is missing, null or empty sets none.
+/// Writes the configured headers; what is missing, null or empty sets none.
 pub(super) fn write(
-    headers: &mut HeaderMap,
+    out: &mut Vec<u8>,
     configured: &[(HeaderName, IdentitySource)],
     identity: &Identity,
 ) {
     for (name, source) in configured {
         let text = text_of(identity, *source).filter(|text| !text.is_empty());
-        if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
-            headers.insert(name.clone(), value);
+        if let Some(text) = text {
+            push_field(out, name.as_str(), text.as_bytes());
         }
     }
 }
 
-fn text_of(identity: &Identity, source: IdentitySource) -> Option<String> {
+fn text_of(identity: &Identity, source: IdentitySource) -> Option<Cow<'_, str>> {
     match source {
         IdentitySource::Subject => identity.subject.as_deref().map(encoded),
         IdentitySource::Issuer => Some(encoded(&identity.iss)),
         IdentitySource::Client => identity.client.as_deref().map(encoded),
-        IdentitySource::Scope => Some(joined(&identity.scopes, ' ', b' ')),
+        IdentitySource::Scope => Some(Cow::Owned(joined(&identity.scopes, ' ', b' '))),
         IdentitySource::Audience => identity
             .audiences
             .as_deref()
-            .map(|audiences| joined(audiences, ',', b',')),
-        IdentitySource::Claim(slot) => claim_text(identity.claim(slot)?),
+            .map(|audiences| Cow::Owned(joined(audiences, ',', b','))),
+        IdentitySource::Claim(slot) => claim_text(identity.claim(slot)?).map(Cow::Owned),
     }
 }
 
-fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> Cow<'_, str> {
+    if is_plain(text) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     push_encoded(&mut out, text, None);
-    out
+    Cow::Owned(out)
 }
 
 fn joined(elements: &[Box<str>], separator: char, escaped: u8) -> String {
@@ -59,7 +66,7 @@ fn joined(elements: &[Box<str>], separator: char, escaped: u8) -> String {
 /// Objects, and arrays that hold anything but scalars, have no text.
 fn claim_text(claim: &Value) -> Option<String> {
     let Value::Array(elements) = claim else {
-        return scalar_text(claim).map(|text| encoded(&text));
+        return scalar_text(claim).map(|text| encoded(&text).into_owned());
     };
     let mut out = String::new();
     for (place, element) in elements.iter().enumerate() {
@@ -134,9 +141,12 @@ mod tests {
 
     fn written(identity: &Identity, source: IdentitySource) -> Option<String> {
         let name = HeaderName::from_static("x-claim");
-        let mut headers = HeaderMap::new();
-        write(&mut headers, &[(name.clone(), source)], identity);
-        Some(headers.get(name)?.to_str().unwrap().to_owned())
+        let mut out = Vec::new();
+        write(&mut out, &[(name, source)], identity);
+        let line = String::from_utf8(out).unwrap();
+        let value = line.strip_prefix("x-claim: ")?.strip_suffix("\r\n")?;
+        http::HeaderValue::from_str(value).unwrap();
+        Some(value.to_owned())
     }
 
     fn of_claim(claim: Value) -> Option<String> {

@@ -5,12 +5,9 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Frame, Incoming};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -68,12 +65,7 @@ impl Pool {
                 return None;
             }
             let connection = idle.connection;
-            let is_good = if carefully {
-                connection.is_alive()
-            } else {
-                connection.is_quiet()
-            };
-            if is_good {
+            if connection.is_quiet() && (!carefully || connection.is_alive()) {
                 return Some(self.lease(connection, true));
             }
         }
@@ -86,7 +78,7 @@ impl Pool {
             None => TcpStream::connect((self.key.host.as_str(), self.key.port)).await?,
         };
         stream.set_nodelay(true)?;
-        Ok(self.lease(UpstreamConnection::new(stream).await?, false))
+        Ok(self.lease(UpstreamConnection::new(stream), false))
     }
 
     fn lease(self: &Rc<Self>, connection: UpstreamConnection, is_reused: bool) -> Lease {
@@ -111,16 +103,7 @@ impl Lease {
         self.is_reused
     }
 
-    /// The next part of the body that came on it.
-    pub(super) fn poll_frame(
-        &mut self,
-        body: Pin<&mut Incoming>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<Frame<bytes::Bytes>>>> {
-        self.connection.poll_frame(body, context)
-    }
-
-    /// Gives the connection back, unless the server ended it or still gets a request's body.
+    /// Gives the connection back, if another request can follow on it.
     pub(super) fn release(self) {
         if self.connection.is_free() {
             let idle = Idle {

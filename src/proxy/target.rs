@@ -7,8 +7,19 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 
+/// Writes the first line of a request, its target in origin-form, `stripped` segments dropped.
+pub(super) fn write_request_line(head: &Parts, stripped: usize, out: &mut Vec<u8>) {
+    let is_origin_form = stripped == 0 && head.uri.authority().is_none();
+    let rewritten = (!is_origin_form).then(|| origin_form(head.uri.clone(), stripped));
+    let uri = rewritten.as_ref().unwrap_or(&head.uri);
+    let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
 /// The target in origin-form (RFC 9112 §3.2.1), `stripped` segments dropped from the front of the path.
-pub(super) fn origin_form(uri: Uri, stripped: usize) -> Uri {
+fn origin_form(uri: Uri, stripped: usize) -> Uri {
     if stripped > 0 {
         return strip_segments(&uri, stripped);
     }

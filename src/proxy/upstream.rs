@@ -9,23 +9,22 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Body;
 use tokio::time::{Instant, timeout};
 
 use crate::config::{self, UpstreamHost};
 use crate::rejection::Rejection;
 use crate::telemetry::UpstreamErrorKind;
 
-use super::body::{RequestBody, UpstreamBody};
-use super::headers::strip_response;
+use super::body::{BodyProgress, RequestBody, UpstreamBody};
 use super::pool::{Lease, Pool};
 use super::snapshot::authority_header;
 use super::timer::Timer;
+use super::upstream_connection::{ExchangeError, push_field};
 
-/// So many lists of header lines wait for their next use, at most.
+/// So many maps of headers wait for their next use, at most.
 const RECYCLED: usize = 64;
 
 /// One upstream, as one worker sees it.
@@ -36,7 +35,8 @@ pub(super) struct Upstream {
     connect_timeout: Duration,
     response_timeout: Duration,
     retries: u32,
-    recycled: RefCell<Vec<Fields>>,
+    /// Maps of headers whose memory waits for the next response.
+    recycled: RefCell<Vec<HeaderMap>>,
 }
 
 #[derive(Debug)]
@@ -51,12 +51,10 @@ struct Failure {
     reason: Rejection,
     /// `None`: the client's fault, or ours.
     kind: Option<UpstreamErrorKind>,
-    /// The request, where nothing of it was sent.
-    unsent: Option<Request<RequestBody>>,
     /// No byte of the request was written.
     is_unwritten: bool,
     /// No byte of the response came, and the time was not up.
-    may_be_repeated: bool,
+    is_unanswered: bool,
     /// A pooled connection turned out to be dead; that says nothing about the server.
     is_stale: bool,
 }
@@ -89,45 +87,52 @@ impl Upstream {
         }
     }
 
-    /// Sends a request whose headers are ready but for framing, and gives back the response, ready for the client but for its id.
-    /// Every failed attempt is told to `on_error`.
+    /// Sends a request and gives back the response, ready for the client but for its id. Every failed attempt is told to
+    /// `on_error`.
     pub(super) async fn send(
         &self,
-        mut head: Parts,
-        body: RequestBody,
+        head: &OutgoingHead<'_>,
+        mut body: RequestBody,
         timer: &Timer,
         mut on_error: impl FnMut(UpstreamErrorKind),
     ) -> Result<Response<UpstreamBody>, Rejection> {
-        frame(&mut head, &body);
-        let spare = Spare::of(&head, &body, self.retries, &self.recycled);
-        let mut request = Request::from_parts(head, body);
         let mut retries = self.retries;
         let mut wants_fresh = false;
         loop {
             let Some(server) = self.pick() else {
                 return Err(Rejection::UpstreamUnreachable);
             };
-            let attempt = self.attempt(server, request, &spare, timer, wants_fresh);
+            let attempt = self.attempt(server, head, &mut body, timer, wants_fresh);
             let failure = match attempt.await {
-                Ok(response) => return Ok(response),
+                Ok((response, mut lease)) => {
+                    lease.connection.finish_sending(body);
+                    return Ok(response.map(|()| UpstreamBody::new(lease)));
+                }
                 Err(failure) => failure,
             };
-            let is_free = failure.is_stale && failure.unsent.is_some();
+            let is_free = failure.is_stale && failure.is_unwritten;
             if !is_free {
                 failure.kind.map(&mut on_error);
             }
-            let reason = failure.reason;
-            let Some(again) = failure.repeatable(&spare, self.servers.len() > 1) else {
-                return Err(reason);
-            };
+            if !failure.may_be_repeated(head, &body, self.servers.len() > 1) {
+                return Err(failure.reason);
+            }
             if !is_free {
                 let Some(left) = retries.checked_sub(1) else {
-                    return Err(reason);
+                    return Err(failure.reason);
                 };
                 retries = left;
             }
-            request = again;
             wants_fresh = true;
+        }
+    }
+
+    /// Takes back the memory of a map of headers.
+    pub(super) fn recycle(&self, mut headers: HeaderMap) {
+        let mut recycled = self.recycled.borrow_mut();
+        if recycled.len() < RECYCLED {
+            headers.clear();
+            recycled.push(headers);
         }
     }
 
@@ -141,138 +146,114 @@ impl Upstream {
     async fn attempt(
         &self,
         server: &Server,
-        mut request: Request<RequestBody>,
-        spare: &Spare<'_>,
+        head: &OutgoingHead<'_>,
+        body: &mut RequestBody,
         timer: &Timer,
         wants_fresh: bool,
-    ) -> Result<Response<UpstreamBody>, Failure> {
-        let pooled = if wants_fresh {
-            None
-        } else {
-            let carefully = !spare.is_repeatable();
-            server.pool.reuse(carefully, Instant::now())
-        };
-        let lease = match pooled {
-            Some(lease) => lease,
+    ) -> Result<(Response<()>, Lease), Failure> {
+        let now = Instant::now();
+        // What cannot be sent again must not be sent to a server that has hung up.
+        let is_repeatable = self.retries > 0 && is_repeatable(head, body);
+        let pooled = (!wants_fresh)
+            .then(|| server.pool.reuse(!is_repeatable, now))
+            .flatten();
+        let (mut lease, sent) = match pooled {
+            Some(lease) => (lease, now),
             None => match timeout(self.connect_timeout, server.pool.connect()).await {
-                Ok(Ok(lease)) => lease,
-                Ok(Err(error)) => return Err(Failure::of_connect(&error, request)),
-                Err(_) => return Err(Failure::of_connect_timeout(request)),
+                Ok(Ok(lease)) => (lease, Instant::now()),
+                Ok(Err(error)) => return Err(Failure::of_connect(&error)),
+                Err(_) => return Err(Failure::of_connect_timeout()),
             },
         };
-        if let Some(host) = &server.host {
-            request.headers_mut().insert(HOST, host.clone());
+        let framing = head.framing(body);
+        let out = lease.connection.begin(framing == Framing::Chunked);
+        (head.write)(server.host.as_ref(), out);
+        framing.write(out);
+        let response = self.exchange(&mut lease, head, body, timer, sent).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::of_protocol());
         }
-        self.exchange(lease, request, timer).await
+        Ok((response, lease))
     }
 
+    /// Sends what the connection has begun to send, and waits for the head of its response.
     async fn exchange(
         &self,
-        mut lease: Lease,
-        request: Request<RequestBody>,
+        lease: &mut Lease,
+        head: &OutgoingHead<'_>,
+        body: &mut RequestBody,
         timer: &Timer,
-    ) -> Result<Response<UpstreamBody>, Failure> {
-        let progress = request.body().progress();
-        let sent = Instant::now();
+        sent: Instant,
+    ) -> Result<Response<()>, Failure> {
+        let progress = body.progress();
+        let mut headers = self.recycled.borrow_mut().pop().unwrap_or_default();
         let mut deadline = sent + self.response_timeout;
-        let connection = &mut lease.connection;
-        let mut response = std::pin::pin!(connection.send(request));
-        let outcome = loop {
-            let answered =
-                poll_fn(
-                    |context| match connection.poll_response(response.as_mut(), context) {
-                        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-                        Poll::Pending => timer.poll(deadline, context).map(|()| None),
-                    },
-                );
+        loop {
+            let connection = &mut lease.connection;
+            let answered = poll_fn(|context| {
+                match connection.poll_response(head.method, body, &mut headers, context) {
+                    Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                    Poll::Pending => timer.poll(deadline, context).map(|()| None),
+                }
+            });
             if let Some(outcome) = answered.await {
-                break outcome;
+                return outcome.map_err(|error| Failure::of_exchange(error, lease, &progress));
             }
             // A body has no limit in all; its last frame, not the request's begin, is what the upstream is slow since.
             deadline = progress.response_deadline(sent, self.response_timeout);
             if deadline <= Instant::now() {
                 return Err(Failure::of_response_timeout());
             }
-        };
-        match outcome {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                Err(Failure::of_protocol())
+        }
+    }
+}
+
+/// The head of a request on its way to an upstream.
+pub(super) struct OutgoingHead<'request> {
+    pub(super) method: &'request Method,
+    /// The client gave a length.
+    pub(super) has_length: bool,
+    /// Writes the request line and every header line but those that frame the body; given is the Host that the server
+    /// sees instead of the client's.
+    pub(super) write: &'request dyn Fn(Option<&HeaderValue>, &mut Vec<u8>),
+}
+
+/// How a request's body is framed (RFC 9112 §6): a known length is told, an unknown one is chunked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+}
+
+impl OutgoingHead<'_> {
+    fn framing(&self, body: &RequestBody) -> Framing {
+        match body.size_hint().exact() {
+            Some(0) if body.is_empty() && !self.has_length => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        }
+    }
+}
+
+impl Framing {
+    /// Writes the last lines of a head.
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::None => {}
+            Self::Length(length) => {
+                let length = HeaderValue::from(length);
+                push_field(out, CONTENT_LENGTH.as_str(), length.as_bytes());
             }
-            Ok(response) => Ok(received(response, lease)),
-            Err(mut error) => {
-                let unsent = error.take_message();
-                match progress.fault() {
-                    Some(reason) => Err(Failure::of_client(reason)),
-                    None => Err(Failure::of_exchange(error.error(), unsent, &lease)),
-                }
-            }
+            Self::Chunked => push_field(out, TRANSFER_ENCODING.as_str(), b"chunked"),
         }
+        out.extend_from_slice(b"\r\n");
     }
 }
 
-/// The lines of a head.
-type Fields = Vec<(HeaderName, HeaderValue)>;
-
-/// What of a request is kept so that it can be sent again: its head, where there is no body.
-struct Spare<'upstream> {
-    head: Option<(Method, http::Uri, Fields)>,
-    is_idempotent: bool,
-    /// Where the memory of the lines comes from and goes back to.
-    recycled: &'upstream RefCell<Vec<Fields>>,
-}
-
-impl<'upstream> Spare<'upstream> {
-    fn of(
-        head: &Parts,
-        body: &RequestBody,
-        retries: u32,
-        recycled: &'upstream RefCell<Vec<Fields>>,
-    ) -> Self {
-        let is_kept = retries > 0 && body.is_empty();
-        let copy = || {
-            let mut fields = recycled.borrow_mut().pop().unwrap_or_default();
-            fields.extend(
-                head.headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.clone())),
-            );
-            (head.method.clone(), head.uri.clone(), fields)
-        };
-        Self {
-            head: is_kept.then(copy),
-            // RFC 9110 §9.2.2
-            is_idempotent: head.method.is_idempotent(),
-            recycled,
-        }
-    }
-
-    /// It may be sent again even after it was sent.
-    const fn is_repeatable(&self) -> bool {
-        self.head.is_some() && self.is_idempotent
-    }
-
-    fn request(&self) -> Option<Request<RequestBody>> {
-        let (method, uri, fields) = self.head.as_ref()?;
-        let mut request = Request::new(RequestBody::empty());
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri.clone();
-        for (name, value) in fields {
-            request.headers_mut().append(name, value.clone());
-        }
-        Some(request)
-    }
-}
-
-impl Drop for Spare<'_> {
-    fn drop(&mut self) {
-        let mut recycled = self.recycled.borrow_mut();
-        if let Some((_, _, mut fields)) = self.head.take()
-            && recycled.len() < RECYCLED
-        {
-            fields.clear();
-            recycled.push(fields);
-        }
-    }
+/// It may be sent again even after it was sent (RFC 9110 §9.2.2), and can be.
+fn is_repeatable(head: &OutgoingHead<'_>, body: &RequestBody) -> bool {
+    head.method.is_idempotent() && body.is_empty()
 }
 
 impl Failure {
@@ -280,19 +261,18 @@ impl Failure {
         Self {
             reason,
             kind,
-            unsent: None,
             is_unwritten: false,
-            may_be_repeated: false,
+            is_unanswered: false,
             is_stale: false,
         }
     }
 
-    fn of_connect(error: &io::Error, request: Request<RequestBody>) -> Self {
+    fn of_connect(error: &io::Error) -> Self {
         if is_exhaustion(error) {
             return Self::new(Rejection::Overloaded, None);
         }
         Self {
-            unsent: Some(request),
+            is_unwritten: true,
             ..Self::new(
                 Rejection::UpstreamUnreachable,
                 Some(UpstreamErrorKind::Connect),
@@ -300,9 +280,9 @@ impl Failure {
         }
     }
 
-    fn of_connect_timeout(request: Request<RequestBody>) -> Self {
+    const fn of_connect_timeout() -> Self {
         Self {
-            unsent: Some(request),
+            is_unwritten: true,
             ..Self::new(
                 Rejection::UpstreamTimeout,
                 Some(UpstreamErrorKind::ConnectTimeout),
@@ -324,42 +304,37 @@ impl Failure {
         )
     }
 
-    const fn of_client(reason: Rejection) -> Self {
-        Self::new(reason, None)
-    }
-
-    fn of_exchange(
-        error: &hyper::Error,
-        unsent: Option<Request<RequestBody>>,
-        lease: &Lease,
-    ) -> Self {
-        if error.is_parse() {
-            return Self::of_protocol();
-        }
-        let socket = lease.connection.socket();
-        Self {
-            unsent,
-            is_unwritten: !socket.has_written(),
-            may_be_repeated: !socket.has_read(),
-            is_stale: lease.is_reused(),
-            ..Self::new(
-                Rejection::UpstreamUnreachable,
-                Some(UpstreamErrorKind::Reset),
-            )
+    fn of_exchange(error: ExchangeError, lease: &Lease, body: &BodyProgress) -> Self {
+        match error {
+            ExchangeError::Body => {
+                Self::new(body.fault().unwrap_or(Rejection::RequestMalformed), None)
+            }
+            ExchangeError::Unreadable => Self::of_protocol(),
+            ExchangeError::Broken => Self {
+                is_unwritten: lease.connection.is_unwritten(),
+                is_unanswered: !lease.connection.has_read(),
+                is_stale: lease.is_reused(),
+                ..Self::new(
+                    Rejection::UpstreamUnreachable,
+                    Some(UpstreamErrorKind::Reset),
+                )
+            },
         }
     }
 
-    /// The request, if it may be sent again: where nothing of it was written, whatever it is; else where it is idempotent
+    /// Whether the request may be sent again: where nothing of it was written, whatever it is; else where it is idempotent
     /// and has no body, and nothing of a response came. A server that does not answer is not asked again alone.
-    fn repeatable(self, spare: &Spare<'_>, has_others: bool) -> Option<Request<RequestBody>> {
+    fn may_be_repeated(
+        &self,
+        head: &OutgoingHead<'_>,
+        body: &RequestBody,
+        has_others: bool,
+    ) -> bool {
         if self.kind == Some(UpstreamErrorKind::ConnectTimeout) && !has_others {
-            return None;
+            return false;
         }
-        if self.unsent.is_some() {
-            return self.unsent;
-        }
-        let may_be_repeated = self.may_be_repeated && (self.is_unwritten || spare.is_idempotent);
-        may_be_repeated.then(|| spare.request()).flatten()
+        (self.is_unwritten && body.is_untouched())
+            || (self.is_unanswered && is_repeatable(head, body))
     }
 }
 
@@ -371,35 +346,4 @@ pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| EXHAUSTION.contains(&code))
-}
-
-/// Frames the request anew (RFC 9112 §6): a known length is told, an unknown one is chunked, explicitly, because hyper
-/// otherwise drops the body of a GET.
-fn frame(head: &mut Parts, body: &RequestBody) {
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    let had_length = head.headers.remove(CONTENT_LENGTH).is_some();
-    match body.size_hint().exact() {
-        Some(0) if body.is_empty() && !had_length => {}
-        Some(length) => {
-            let length = HeaderValue::from(length);
-            head.headers.insert(CONTENT_LENGTH, length);
-        }
-        None => {
-            let chunked = HeaderValue::from_static("chunked");
-            head.headers.insert(TRANSFER_ENCODING, chunked);
-        }
-    }
-}
-
-fn received(response: Response<Incoming>, lease: Lease) -> Response<UpstreamBody> {
-    let (mut head, body) = response.into_parts();
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        // RFC 9112 §6.3: where both came, the length is not to be believed, nor passed on.
-        head.headers.remove(CONTENT_LENGTH);
-    }
-    strip_response(&mut head.headers);
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    Response::from_parts(head, UpstreamBody::new(body, lease))
 }

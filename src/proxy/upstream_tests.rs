@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -25,12 +26,13 @@ use crate::rejection::Rejection;
 use crate::telemetry::UpstreamErrorKind;
 
 use super::activity::{Activity, ClientStream};
-use super::body::RequestBody;
+use super::body::{RequestBody, UpstreamBody};
 use super::headers::ReservedNames;
 use super::pool::{Pool, PoolKey};
 use super::testing;
 use super::timer::Timer;
-use super::upstream::Upstream;
+use super::upstream::{OutgoingHead, Upstream};
+use super::upstream_connection::push_field;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -151,9 +153,7 @@ async fn send(upstream: &Upstream, method: &str) -> Sent {
 
 async fn forward(upstream: &Upstream, head: Parts, body: RequestBody) -> Sent {
     let mut kinds = Vec::new();
-    let outcome = upstream
-        .send(head, body, &Timer::default(), |kind| kinds.push(kind))
-        .await;
+    let outcome = sent(upstream, &head, body, |kind| kinds.push(kind)).await;
     let outcome = match outcome {
         Err(reason) => Err(reason),
         Ok(response) => {
@@ -167,6 +167,31 @@ async fn forward(upstream: &Upstream, head: Parts, body: RequestBody) -> Sent {
         }
     };
     (outcome, kinds)
+}
+
+/// Sends a request that looks as the client's did.
+async fn sent(
+    upstream: &Upstream,
+    head: &Parts,
+    body: RequestBody,
+    on_error: impl FnMut(UpstreamErrorKind),
+) -> Result<Response<UpstreamBody>, Rejection> {
+    let write = |_: Option<&HeaderValue>, out: &mut Vec<u8>| {
+        out.extend_from_slice(format!("{} /a HTTP/1.1\r\n", head.method).as_bytes());
+        for (name, value) in &head.headers {
+            if !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING) {
+                push_field(out, name.as_str(), value.as_bytes());
+            }
+        }
+    };
+    let outgoing = OutgoingHead {
+        method: &head.method,
+        has_length: head.headers.contains_key(CONTENT_LENGTH),
+        write: &write,
+    };
+    upstream
+        .send(&outgoing, body, &Timer::default(), on_error)
+        .await
 }
 
 fn fine() -> (u16, String) {
@@ -293,9 +318,7 @@ fn an_answer_that_breaks_off_does_not_end_well() {
         let cut = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
         let api = Api::start(&[Step::AnswerAndHangUp(cut)]).await;
         let upstream = upstream(&testing::upstream(&[api.address]));
-        let response = upstream
-            .send(head("GET"), RequestBody::empty(), &Timer::default(), |_| {})
-            .await;
+        let response = sent(&upstream, &head("GET"), RequestBody::empty(), |_| {}).await;
         let mut body = response.unwrap().into_body();
         let mut last = None;
         while let Some(frame) = body.frame().await {
@@ -314,9 +337,8 @@ async fn proxied(raw: &str, limits: Limits, api: &Api) -> Result<(u16, String), 
     let service = service_fn(move |request: Request<Incoming>| {
         let (upstream, result) = (Rc::clone(&upstream), Rc::clone(&result));
         async move {
-            let (mut head, body) = request.into_parts();
+            let (head, body) = request.into_parts();
             let reserved = Arc::new(ReservedNames::new(&testing::config()));
-            super::headers::strip_request(&mut head.headers, &reserved, false);
             let body = RequestBody::new(body, &limits, &reserved, || Activity::new().open());
             let (sent, _) = forward(&upstream, head, body).await;
             *result.borrow_mut() = Some(sent);

@@ -12,6 +12,8 @@ use ipnet::IpNet;
 
 use crate::config::{Forwarded, Server};
 
+use super::upstream_connection::push_field;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -123,18 +125,18 @@ impl Forwarding {
     /// Tells an upstream, on a request from which every forwarding header has been removed. `host`: the client's own.
     pub(super) fn write(
         &self,
-        headers: &mut HeaderMap,
-        origin: Origin,
+        out: &mut Vec<u8>,
+        origin: &Origin,
         peer: &Peer,
-        host: Option<HeaderValue>,
+        host: Option<&HeaderValue>,
     ) {
         if self.via {
-            // Appended to what the client's own proxies wrote (RFC 9110 §7.6.3).
-            headers.append(VIA, HeaderValue::from_static("1.1 portcullis"));
+            // Behind what the client's own proxies wrote (RFC 9110 §7.6.3).
+            push_field(out, VIA.as_str(), b"1.1 portcullis");
         }
         match self.family {
-            Forwarded::XForwarded => write_x_forwarded(headers, origin, peer, host),
-            Forwarded::Forwarded => write_forwarded(headers, &origin, peer, host.as_ref()),
+            Forwarded::XForwarded => write_x_forwarded(out, origin, peer, host),
+            Forwarded::Forwarded => write_forwarded(out, origin, peer, host),
             Forwarded::None => {}
         }
     }
@@ -165,35 +167,25 @@ impl Origin {
     }
 }
 
-fn write_x_forwarded(
-    headers: &mut HeaderMap,
-    origin: Origin,
-    peer: &Peer,
-    host: Option<HeaderValue>,
-) {
-    let chain = if origin.client == peer.address && origin.between.is_empty() {
-        Some(peer.text.clone())
+fn write_x_forwarded(out: &mut Vec<u8>, origin: &Origin, peer: &Peer, host: Option<&HeaderValue>) {
+    if origin.client == peer.address && origin.between.is_empty() {
+        push_field(out, X_FORWARDED_FOR.as_str(), peer.text.as_bytes());
     } else {
         let addresses: Vec<_> = origin.chain(peer).map(|hop| hop.to_string()).collect();
-        header_value(addresses.join(", "))
-    };
-    let proto = HeaderValue::from_static(origin.proto());
-    if let Some(chain) = chain {
-        headers.insert(X_FORWARDED_FOR, chain);
+        push_field(
+            out,
+            X_FORWARDED_FOR.as_str(),
+            addresses.join(", ").as_bytes(),
+        );
     }
-    headers.insert(X_FORWARDED_PROTO, proto);
-    if let Some(host) = origin.host.or(host) {
-        headers.insert(X_FORWARDED_HOST, host);
+    push_field(out, X_FORWARDED_PROTO.as_str(), origin.proto().as_bytes());
+    if let Some(host) = origin.host.as_ref().or(host) {
+        push_field(out, X_FORWARDED_HOST.as_str(), host.as_bytes());
     }
 }
 
 /// RFC 7239 §4: one element a hop; what is known of the client's own request stands in the first.
-fn write_forwarded(
-    headers: &mut HeaderMap,
-    origin: &Origin,
-    peer: &Peer,
-    host: Option<&HeaderValue>,
-) {
+fn write_forwarded(out: &mut Vec<u8>, origin: &Origin, peer: &Peer, host: Option<&HeaderValue>) {
     let mut text = String::new();
     for (place, hop) in origin.chain(peer).enumerate() {
         if place > 0 {
@@ -213,9 +205,7 @@ fn write_forwarded(
             }
         }
     }
-    if let Some(value) = header_value(text) {
-        headers.insert(FORWARDED, value);
-    }
+    push_field(out, FORWARDED.as_str(), text.as_bytes());
 }
 
 /// A host with a port or brackets is no token and has to be quoted (RFC 7239 §4).

@@ -22,13 +22,28 @@ fn headers(lines: &[(HeaderName, &'static str)]) -> HeaderMap {
     map
 }
 
+/// Written header lines.
+fn read(out: &[u8]) -> HeaderMap {
+    let text = str::from_utf8(out).unwrap();
+    text.lines()
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect::<Vec<(HeaderName, HeaderValue)>>()
+        .into_iter()
+        .fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+}
+
 /// What an upstream is told: `Forwarded`, or the three of the other family joined by `|`.
 fn told(family: Forwarded, peer_address: &str, lines: &[(HeaderName, &'static str)]) -> String {
     let (forwarding, peer) = (forwarding(family), peer(peer_address));
     let origin = forwarding.origin(&peer, &headers(lines));
-    let mut out = HeaderMap::new();
+    let mut out = Vec::new();
     let host = HeaderValue::from_static("api.example:8080");
-    forwarding.write(&mut out, origin, &peer, Some(host));
+    forwarding.write(&mut out, &origin, &peer, Some(&host));
+    let out = read(&out);
     [
         FORWARDED,
         X_FORWARDED_FOR,
@@ -154,15 +169,13 @@ fn the_other_family_is_not_believed() {
 fn via_is_appended_only_when_asked_for() {
     let mut forwarding = forwarding(Forwarded::None);
     let peer = peer("192.0.2.1");
-    for (asked, written) in [
-        (false, vec!["1.0 edge"]),
-        (true, vec!["1.0 edge", "1.1 portcullis"]),
-    ] {
+    for (asked, written) in [(false, vec![]), (true, vec!["1.1 portcullis"])] {
         forwarding.via = asked;
-        let mut out = headers(&[(VIA, "1.0 edge")]);
-        let origin = forwarding.origin(&peer, &out);
-        forwarding.write(&mut out, origin, &peer, None);
-        let lines: Vec<_> = out.get_all(VIA).iter().collect();
-        assert_eq!(lines, written);
+        let mut out = Vec::new();
+        let origin = forwarding.origin(&peer, &HeaderMap::new());
+        forwarding.write(&mut out, &origin, &peer, None);
+        let out = read(&out);
+        let told: Vec<_> = out.get_all(VIA).iter().collect();
+        assert_eq!(told, written);
     }
 }

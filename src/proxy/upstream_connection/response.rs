@@ -1,0 +1,350 @@
+//! The head of an upstream's response, and how its body ends (RFC 9112 §6.3).
+//!
+//! Owns what of a response is believed. What frames it in two ways, or in a way we do not know, is no response.
+//! Hop-by-hop headers end here; everything else is the client's.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::super::headers::{connection_options, is_framing_or_routing, is_hop_by_hop};
+
+/// The largest head, in bytes.
+const MAX_HEAD: usize = 256 << 10;
+const MAX_FIELDS: usize = 128;
+const MAX_TRAILER_FIELDS: usize = 64;
+
+/// It is no HTTP/1 response, or it cannot be told where it ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+/// How the body that follows a head ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+    /// With the connection.
+    Close,
+}
+
+/// A head that has come.
+#[derive(Debug)]
+pub(super) struct ResponseHead {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) framing: Framing,
+    /// The connection may serve another request.
+    pub(super) keeps_alive: bool,
+}
+
+/// Takes a final response's head out of `buffer`, interim ones before it; `None` if it is not whole yet. `headers` lends
+/// its memory.
+pub(super) fn take_head(
+    buffer: &mut BytesMut,
+    method: &Method,
+    headers: &mut HeaderMap,
+) -> Result<Option<ResponseHead>, Unreadable> {
+    loop {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut parsed = httparse::Response::new(&mut fields);
+        let length = match parsed.parse(buffer) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
+            _ => return Err(Unreadable),
+        };
+        let status = parsed
+            .code
+            .and_then(|code| StatusCode::from_u16(code).ok())
+            .ok_or(Unreadable)?;
+        let is_old = parsed.version == Some(0);
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            drop(buffer.split_to(length));
+            continue;
+        }
+        headers.clear();
+        let places = Places::of(parsed.headers, buffer);
+        let head = buffer.split_to(length).freeze();
+        places.fill(headers, &head)?;
+        return finish(status, is_old, method, headers).map(Some);
+    }
+}
+
+/// Where in the buffer names and values stand, so that the buffer can be taken apart after it was parsed.
+struct Places([(u32, u16, u32, u32); MAX_FIELDS], usize);
+
+impl Places {
+    fn of(fields: &[httparse::Header<'_>], buffer: &[u8]) -> Self {
+        let start = buffer.as_ptr() as usize;
+        let mut places = [(0, 0, 0, 0); MAX_FIELDS];
+        for (place, field) in places.iter_mut().zip(fields) {
+            let name_at = field.name.as_ptr() as usize - start;
+            let value_at = field.value.as_ptr() as usize - start;
+            let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let name_length = u16::try_from(field.name.len()).unwrap_or(u16::MAX);
+            *place = (
+                small(name_at),
+                name_length,
+                small(value_at),
+                small(field.value.len()),
+            );
+        }
+        Self(places, fields.len())
+    }
+
+    fn fill(&self, headers: &mut HeaderMap, head: &Bytes) -> Result<(), Unreadable> {
+        for (name_at, name_length, value_at, value_length) in self.0.iter().take(self.1).copied() {
+            let (name_at, value_at) = (name_at as usize, value_at as usize);
+            let name = head
+                .get(name_at..name_at + usize::from(name_length))
+                .ok_or(Unreadable)?;
+            let name = HeaderName::from_bytes(name).map_err(|_| Unreadable)?;
+            let value = head.slice(value_at..value_at + value_length as usize);
+            let value = HeaderValue::from_maybe_shared(value).map_err(|_| Unreadable)?;
+            headers.append(name, value);
+        }
+        Ok(())
+    }
+}
+
+fn finish(
+    status: StatusCode,
+    is_old: bool,
+    method: &Method,
+    headers: &mut HeaderMap,
+) -> Result<ResponseHead, Unreadable> {
+    let framing = framing(status, is_old, method, headers)?;
+    let mut keeps_alive = !is_old;
+    let mut named = Vec::new();
+    for option in connection_options(headers) {
+        if option.eq_ignore_ascii_case(b"close") {
+            keeps_alive = false;
+        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            keeps_alive |= is_old;
+        } else if let Ok(name) = HeaderName::from_bytes(option) {
+            named.push(name);
+        }
+    }
+    let unwanted = headers.keys().filter(|name| ends_here(name)).cloned();
+    named.extend(unwanted);
+    for name in named {
+        headers.remove(name);
+    }
+    Ok(ResponseHead {
+        status,
+        headers: std::mem::take(headers),
+        framing,
+        keeps_alive: keeps_alive && framing != Framing::Close,
+    })
+}
+
+/// 407 and its challenge are for this gateway's eyes no more than for the client's: RFC 9110 §11.7.1 lets it pass.
+fn ends_here(name: &HeaderName) -> bool {
+    is_hop_by_hop(name) && name.as_str() != "proxy-authenticate"
+}
+
+fn framing(
+    status: StatusCode,
+    is_old: bool,
+    method: &Method,
+    headers: &mut HeaderMap,
+) -> Result<Framing, Unreadable> {
+    let is_chunked = is_chunked(headers)?;
+    if is_chunked && is_old {
+        return Err(Unreadable);
+    }
+    let length = length(headers)?;
+    if is_chunked {
+        // Where both came, the length is not to be believed, nor passed on.
+        headers.remove(CONTENT_LENGTH);
+    } else if length.is_some() && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
+        let one = headers.get(CONTENT_LENGTH).cloned();
+        headers.extend(one.map(|one| (CONTENT_LENGTH, one)));
+    }
+    let is_bodiless = method == Method::HEAD
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(match length {
+        _ if is_bodiless => Framing::Length(0),
+        _ if is_chunked => Framing::Chunked,
+        Some(length) => Framing::Length(length),
+        None => Framing::Close,
+    })
+}
+
+/// No coding, or exactly one `chunked`: we asked for no other (RFC 9112 §7.4).
+fn is_chunked(headers: &HeaderMap) -> Result<bool, Unreadable> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Unreadable),
+    }
+}
+
+/// The one length that every line gives.
+fn length(headers: &HeaderMap) -> Result<Option<u64>, Unreadable> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(|line| {
+        let digits = line.to_str().map_err(|_| Unreadable)?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number
+            .then(|| digits.parse::<u64>().ok())
+            .flatten()
+            .ok_or(Unreadable)
+    });
+    let Some(first) = lengths.next().transpose()? else {
+        return Ok(None);
+    };
+    for other in lengths {
+        if other? != first {
+            return Err(Unreadable);
+        }
+    }
+    Ok(Some(first))
+}
+
+/// The fields of a block of trailers, but for those that concern one connection, or framing (RFC 9110 §6.5.1).
+pub(super) fn trailers(block: &[u8]) -> Option<HeaderMap> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
+    let httparse::Status::Complete((_, fields)) =
+        httparse::parse_headers(block, &mut fields).ok()?
+    else {
+        return None;
+    };
+    let mut map = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_bytes(field.value).ok()?;
+        if !is_hop_by_hop(&name) && !is_framing_or_routing(&name) && name != CONNECTION {
+            map.append(name, value);
+        }
+    }
+    Some(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, method: &Method) -> Result<Option<(ResponseHead, String)>, Unreadable> {
+        let mut buffer = BytesMut::from(text);
+        let head = take_head(&mut buffer, method, &mut HeaderMap::new())?;
+        Ok(head.map(|head| (head, String::from_utf8(buffer.to_vec()).unwrap())))
+    }
+
+    fn framed(lines: &str, method: &Method) -> (Framing, bool) {
+        let text = format!("HTTP/1.1 {lines}\r\n\r\n");
+        let (head, _) = read(&text, method).unwrap().unwrap();
+        (head.framing, head.keeps_alive)
+    }
+
+    #[test]
+    fn it_is_told_where_a_response_ends() {
+        let get = Method::GET;
+        for (lines, framing, keeps_alive) in [
+            ("200 OK\r\nContent-Length: 5", Framing::Length(5), true),
+            (
+                "200 OK\r\nContent-Length: 5\r\nContent-Length: 5",
+                Framing::Length(5),
+                true,
+            ),
+            (
+                "200 OK\r\nTransfer-Encoding: Chunked",
+                Framing::Chunked,
+                true,
+            ),
+            (
+                "200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+                Framing::Chunked,
+                true,
+            ),
+            ("200 OK", Framing::Close, false),
+            ("204 No Content", Framing::Length(0), true),
+            (
+                "304 Not Modified\r\nContent-Length: 5",
+                Framing::Length(0),
+                true,
+            ),
+            (
+                "200 OK\r\nContent-Length: 5\r\nConnection: x, Close",
+                Framing::Length(5),
+                false,
+            ),
+        ] {
+            assert_eq!(framed(lines, &get), (framing, keeps_alive), "{lines}");
+        }
+        assert_eq!(
+            framed("200 OK\r\nContent-Length: 5", &Method::HEAD),
+            (Framing::Length(0), true)
+        );
+    }
+
+    #[test]
+    fn old_servers_keep_a_connection_only_if_they_say_so() {
+        let head = |connection: &str| {
+            let text = format!("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n{connection}\r\n");
+            read(&text, &Method::GET).unwrap().unwrap().0
+        };
+        assert!(!head("").keeps_alive);
+        assert!(head("Connection: keep-alive\r\n").keeps_alive);
+    }
+
+    #[test]
+    fn what_is_framed_in_two_ways_or_unknown_ones_is_no_response() {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: 1\r\n 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA : 1\r\n\r\n",
+            "HTTP/2 200 OK\r\n\r\n",
+            "HTTP/1.1 099 Low\r\n\r\n",
+            "SSH-2.0-OpenSSH\r\n\r\n",
+        ] {
+            assert!(read(text, &Method::GET).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn interim_responses_are_passed_over_and_what_follows_stays() {
+        let text = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n\
+                    HTTP/1.1 201 Created\r\nContent-Length: 2\r\nA: 1\r\na: 2\r\n\r\nok";
+        for end in 1..text.len() - 2 {
+            let start = text.get(..end).unwrap();
+            assert!(read(start, &Method::GET).unwrap().is_none());
+        }
+        let (head, rest) = read(text, &Method::GET).unwrap().unwrap();
+        assert_eq!((head.status.as_u16(), rest.as_str()), (201, "ok"));
+        let all: Vec<_> = head.headers.get_all("a").iter().collect();
+        assert_eq!(all, ["1", "2"]);
+        assert!(!head.headers.contains_key("link"));
+    }
+
+    #[test]
+    fn a_response_keeps_its_challenge_and_loses_hop_by_hop_headers() {
+        let text = "HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close, x-internal\r\nX-Internal: 1\r\n\
+                    Keep-Alive: timeout=5\r\nUpgrade: h2c\r\nWWW-Authenticate: Bearer realm=\"u\"\r\n\
+                    Proxy-Authenticate: Basic\r\nX-Forwarded-For: theirs to write\r\n\r\n";
+        let (head, _) = read(text, &Method::GET).unwrap().unwrap();
+        let mut names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "content-length",
+                "proxy-authenticate",
+                "www-authenticate",
+                "x-forwarded-for"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_head_without_end_is_given_up() {
+        let text = format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(MAX_HEAD));
+        assert!(read(&text, &Method::GET).is_err());
+    }
+}
