@@ -84,6 +84,13 @@ fn lost_demands(old: &Config, before: &Route, new: &Config, after: &Route) -> Ve
     let any_scope_widened = !before.any_scope.is_empty()
         && (after.any_scope.is_empty() || has_more(&before.any_scope, &after.any_scope));
     let audiences_widened = has_more(&audiences(old, before), &audiences(new, after));
+    if before.auth == Auth::Open {
+        // It asked for a path and a method, and for nothing that could be lost besides.
+        return methods_widened(before, after)
+            .then_some("more methods pass")
+            .into_iter()
+            .collect();
+    }
     let checks = [
         (
             strictness(after.auth) < strictness(before.auth),

@@ -60,7 +60,10 @@ impl Activity {
     /// The other half of the open request.
     pub(super) fn open(self: &Rc<Self>) -> OpenRequest {
         self.open.set(self.open.get() + 1);
-        OpenRequest(Rc::clone(self))
+        OpenRequest {
+            activity: Rc::clone(self),
+            end: None,
+        }
     }
 
     /// A request is open.
@@ -99,26 +102,36 @@ impl Activity {
 
 /// Half of an open request: its response, or its body.
 #[derive(Debug)]
-pub(super) struct OpenRequest(Rc<Activity>);
+pub(super) struct OpenRequest {
+    activity: Rc<Activity>,
+    /// The end, where it is known already.
+    end: Option<Instant>,
+}
 
 impl OpenRequest {
     /// The client is not known to have sent all of its body.
     pub(super) fn has_unread_body(&self) -> bool {
-        self.0.has_unread_body()
+        self.activity.has_unread_body()
+    }
+
+    /// It is about to be over; to spare a look at the clock.
+    pub(super) fn ends_at(&mut self, end: Instant) {
+        self.end = Some(end);
     }
 
     /// The client has sent the whole body.
     pub(super) fn body_was_read(&self) {
-        self.0.has_unread_body.set(false);
+        self.activity.has_unread_body.set(false);
     }
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let left = self.0.open.get().saturating_sub(1);
-        self.0.open.set(left);
+        let left = self.activity.open.get().saturating_sub(1);
+        self.activity.open.set(left);
         if left == 0 {
-            self.0.phase.set(Phase::Waiting(Instant::now()));
+            let end = self.end.unwrap_or_else(Instant::now);
+            self.activity.phase.set(Phase::Waiting(end));
         }
     }
 }

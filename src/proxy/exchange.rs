@@ -20,6 +20,7 @@ use crate::identity::{Identity, IssuerLabel, TokenDigest};
 use crate::rejection::Rejection;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::telemetry::{AccessRecord, UpstreamErrorKind};
+use crate::time::UnixTime;
 
 use super::Proxy;
 use super::activity::OpenRequest;
@@ -44,6 +45,10 @@ pub(super) struct Exchange {
     peer: Rc<Peer>,
     client: IpAddr,
     begun: Instant,
+    /// The wall clock at that moment.
+    begun_at: UnixTime,
+    /// The last step that was timed.
+    last: Instant,
     line: Option<RequestLine>,
     is_head: bool,
     has_origin: bool,
@@ -79,6 +84,7 @@ impl Exchange {
             uri: head.uri.clone(),
             host: head.headers.get(HOST).cloned(),
         };
+        let begun = Instant::now();
         Box::new(Self {
             worker: Rc::clone(&proxy.worker),
             view: Rc::clone(view),
@@ -86,7 +92,9 @@ impl Exchange {
             id: RequestId::of(&head.headers),
             peer: Rc::clone(&proxy.peer),
             client: origin.client,
-            begun: Instant::now(),
+            begun,
+            begun_at: proxy.worker.now(),
+            last: begun,
             line: view.snapshot.logs_access.then(line),
             is_head: head.method == Method::HEAD,
             has_origin: head.headers.contains_key(ORIGIN),
@@ -106,8 +114,20 @@ impl Exchange {
         &self.id
     }
 
-    /// The gate let the request in, and took so long about it. What would have been refused counts as that alone.
-    pub(super) fn admitted(&mut self, admission: &Admission, took: Duration) {
+    /// What time it was when the request came.
+    pub(super) fn wall_clock(&self) -> UnixTime {
+        self.begun_at
+    }
+
+    /// The time since the last step; this one is the last now.
+    fn step(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.last, now))
+    }
+
+    /// The gate let the request in. What would have been refused counts as that alone.
+    pub(super) fn admitted(&mut self, admission: &Admission) {
+        let took = self.step();
         self.route = Some(admission.route());
         self.issuer = admission.issuer();
         self.token = admission.token();
@@ -122,13 +142,15 @@ impl Exchange {
         }
     }
 
-    /// An upstream was asked.
-    pub(super) fn asked(&mut self, upstream: UpstreamId) {
+    /// An upstream is asked, from that moment on.
+    pub(super) fn asked(&mut self, upstream: UpstreamId) -> Instant {
         self.upstream = Some((upstream, None));
+        self.last
     }
 
-    /// The upstream's response head came after that time.
-    pub(super) fn answered(&mut self, upstream: UpstreamId, took: Duration) {
+    /// The upstream's response head has come.
+    pub(super) fn answered(&mut self, upstream: UpstreamId) {
+        let took = self.step();
         self.upstream = Some((upstream, Some(took)));
         self.view.snapshot.metrics.upstream(upstream, took);
     }
@@ -221,7 +243,8 @@ impl Exchange {
         // What stands before an `@` may be a password. Such a host is refused, and recorded all the same.
         let host = host.and_then(|host| host.rsplit('@').next());
         let upstream = self.upstream.map(|(id, _)| metrics.upstream_name(id));
-        self.worker.log(&AccessRecord {
+        let now = self.begun_at.plus(took);
+        let record = AccessRecord {
             request_id: self.id.as_str(),
             client: self.client,
             client_text: &self.peer.text_of(self.client),
@@ -238,7 +261,8 @@ impl Exchange {
             would_reject: self.would_reject,
             upstream: upstream.as_deref(),
             upstream_us: self.upstream.and_then(|(_, took)| took).map(micros),
-        });
+        };
+        self.worker.log(&record, now);
     }
 }
 
@@ -251,6 +275,7 @@ impl Drop for Exchange {
         };
         let status = self.status.unwrap_or(unanswered);
         let took = self.begun.elapsed();
+        self.open.ends_at(self.begun + took);
         let metrics = &self.view.snapshot.metrics;
         metrics.request(self.route, status, took);
         if let Some(line) = &self.line {

@@ -7,7 +7,6 @@ use http::HeaderName;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Response};
-use tokio::time::Instant;
 
 use crate::config::IdentitySource;
 use crate::gate::{Admission, Rejected};
@@ -23,21 +22,21 @@ use super::headers::{ReservedNames, named_by_connection};
 use super::identity_headers;
 use super::snapshot::{ForwardingRule, Snapshot};
 use super::target::{client_host, write_request_line};
-use super::upstream::OutgoingHead;
+use super::upstream::{OutgoingHead, Resources};
 use super::upstream_connection::push_field;
 use super::worker::View;
 
 /// The message to forward.
-pub(super) struct Message {
-    pub(super) head: Parts,
+pub(super) struct Message<'request> {
+    pub(super) head: &'request Parts,
+    pub(super) origin: &'request Origin,
     pub(super) body: RequestBody,
-    pub(super) origin: Origin,
 }
 
 /// Forwards an admitted request.
 pub(super) async fn forward(
     admission: Admission,
-    message: Message,
+    message: Message<'_>,
     proxy: &Proxy,
     view: &View,
     exchange: &mut Exchange,
@@ -55,21 +54,23 @@ pub(super) async fn forward(
         ..Stamp::of(snapshot, rule, &proxy.peer)
     };
     let write = |host: Option<&HeaderValue>, out: &mut Vec<u8>| {
-        stamp.write(&head, &origin, host, out);
+        stamp.write(head, origin, host, out);
     };
     let outgoing = OutgoingHead {
         method: &head.method,
         has_length: head.headers.contains_key(CONTENT_LENGTH),
         write: &write,
     };
-    exchange.asked(rule.upstream);
-    let asked = Instant::now();
+    let asked = exchange.asked(rule.upstream);
     let count = |kind| snapshot.metrics.upstream_error(rule.upstream, kind);
-    let outcome = upstream.send(&outgoing, body, &proxy.timer, count).await;
-    upstream.recycle(head.headers);
-    match outcome {
+    let resources = Resources {
+        recycled: view.recycled(),
+        timer: &proxy.timer,
+    };
+    let send = upstream.send(&outgoing, body, resources, asked, count);
+    match send.await {
         Ok(response) => {
-            exchange.answered(rule.upstream, asked.elapsed());
+            exchange.answered(rule.upstream);
             Ok(response)
         }
         Err(reason) => Err(exchange.rejected(reason)),

@@ -11,8 +11,6 @@ use serde_json::Value;
 use crate::config::IdentitySource;
 use crate::identity::Identity;
 
-use super::upstream_connection::push_field;
-
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Writes the configured headers; what is missing, null or empty sets none.
@@ -22,67 +20,61 @@ pub(super) fn write(
     identity: &Identity,
 ) {
     for (name, source) in configured {
-        let text = text_of(identity, *source).filter(|text| !text.is_empty());
-        if let Some(text) = text {
-            push_field(out, name.as_str(), text.as_bytes());
+        let line = out.len();
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        let value = out.len();
+        let has_text = push_text(out, identity, *source).is_some();
+        if has_text && out.len() > value {
+            out.extend_from_slice(b"\r\n");
+        } else {
+            out.truncate(line);
         }
     }
 }
 
-fn text_of(identity: &Identity, source: IdentitySource) -> Option<Cow<'_, str>> {
+/// `None`: there is no text, whatever was appended.
+fn push_text(out: &mut Vec<u8>, identity: &Identity, source: IdentitySource) -> Option<()> {
     match source {
-        IdentitySource::Subject => identity.subject.as_deref().map(encoded),
-        IdentitySource::Issuer => Some(encoded(&identity.iss)),
-        IdentitySource::Client => identity.client.as_deref().map(encoded),
-        IdentitySource::Scope => Some(Cow::Owned(joined(&identity.scopes, ' ', b' '))),
-        IdentitySource::Audience => identity
-            .audiences
-            .as_deref()
-            .map(|audiences| Cow::Owned(joined(audiences, ',', b','))),
-        IdentitySource::Claim(slot) => claim_text(identity.claim(slot)?).map(Cow::Owned),
+        IdentitySource::Subject => push_encoded(out, identity.subject.as_deref()?, None),
+        IdentitySource::Issuer => push_encoded(out, &identity.iss, None),
+        IdentitySource::Client => push_encoded(out, identity.client.as_deref()?, None),
+        IdentitySource::Scope => push_joined(out, &identity.scopes, b' '),
+        IdentitySource::Audience => push_joined(out, identity.audiences.as_deref()?, b','),
+        IdentitySource::Claim(slot) => return push_claim(out, identity.claim(slot)?),
     }
+    Some(())
 }
 
-fn encoded(text: &str) -> Cow<'_, str> {
-    if is_plain(text) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    push_encoded(&mut out, text, None);
-    Cow::Owned(out)
-}
-
-fn joined(elements: &[Box<str>], separator: char, escaped: u8) -> String {
-    let mut out = String::new();
-    for element in elements {
-        if !out.is_empty() {
+fn push_joined(out: &mut Vec<u8>, elements: &[Box<str>], separator: u8) {
+    for (place, element) in elements.iter().enumerate() {
+        if place > 0 {
             out.push(separator);
         }
-        push_encoded(&mut out, element, Some(escaped));
+        push_encoded(out, element, Some(separator));
     }
-    out
 }
 
 /// Objects, and arrays that hold anything but scalars, have no text.
-fn claim_text(claim: &Value) -> Option<String> {
+fn push_claim(out: &mut Vec<u8>, claim: &Value) -> Option<()> {
     let Value::Array(elements) = claim else {
-        return scalar_text(claim).map(|text| encoded(&text).into_owned());
+        push_encoded(out, &scalar_text(claim)?, None);
+        return Some(());
     };
-    let mut out = String::new();
     for (place, element) in elements.iter().enumerate() {
         if place > 0 {
-            out.push(',');
+            out.push(b',');
         }
-        push_encoded(&mut out, &scalar_text(element)?, Some(b','));
+        push_encoded(out, &scalar_text(element)?, Some(b','));
     }
-    Some(out)
+    Some(())
 }
 
-fn scalar_text(value: &Value) -> Option<String> {
+fn scalar_text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(truth) => Some(Cow::Owned(truth.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
@@ -100,9 +92,9 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// Appends `text`. A space stays where it stands alone between two other characters, unless it is `separator`.
-fn push_encoded(out: &mut String, text: &str, separator: Option<u8>) {
+fn push_encoded(out: &mut Vec<u8>, text: &str, separator: Option<u8>) {
     if is_plain(text) {
-        return out.push_str(text);
+        return out.extend_from_slice(text.as_bytes());
     }
     let mut before = b' ';
     let mut bytes = text.bytes().peekable();
@@ -115,7 +107,7 @@ fn push_encoded(out: &mut String, text: &str, separator: Option<u8>) {
             _ => false,
         };
         if stays {
-            out.push(char::from(byte));
+            out.push(byte);
         } else {
             push_escape(out, byte);
         }
@@ -123,11 +115,11 @@ fn push_encoded(out: &mut String, text: &str, separator: Option<u8>) {
     }
 }
 
-fn push_escape(out: &mut String, byte: u8) {
-    out.push('%');
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    out.push(b'%');
     for nibble in [byte >> 4, byte & 0x0f] {
         let digit = HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
-        out.push(char::from(digit));
+        out.push(digit);
     }
 }
 

@@ -33,7 +33,6 @@ use std::rc::Rc;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::time::Instant;
 
 use crate::gate::{Admission, Rejected};
 
@@ -74,8 +73,14 @@ impl Proxy {
         let body = RequestBody::new(body, &view.snapshot.limits, &view.snapshot.reserved, || {
             self.activity.open()
         });
-        let message = Message { head, body, origin };
-        match forward(admission, message, self, &view, &mut exchange).await {
+        let message = Message {
+            head: &head,
+            origin: &origin,
+            body,
+        };
+        let outcome = forward(admission, message, self, &view, &mut exchange).await;
+        view.recycle(head.headers);
+        match outcome {
             Ok(response) => exchange.respond(response),
             Err(rejected) => exchange.refuse(&rejected),
         }
@@ -93,9 +98,8 @@ impl Proxy {
         let length = body.size_hint().exact();
         framing::check(head, length, &snapshot.limits, &snapshot.reserved)
             .map_err(|reason| exchange.rejected(reason))?;
-        let begun = Instant::now();
-        let admission = snapshot.gate.admit(head, self.worker.now()).await?;
-        exchange.admitted(&admission, begun.elapsed());
+        let admission = snapshot.gate.admit(head, exchange.wall_clock()).await?;
+        exchange.admitted(&admission);
         Ok(admission)
     }
 }

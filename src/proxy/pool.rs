@@ -32,14 +32,15 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    connection: UpstreamConnection,
+    connection: Box<UpstreamConnection>,
     since: Instant,
 }
 
 /// A connection for one request and its response.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) connection: UpstreamConnection,
+    /// Boxed, because a lease moves with every step of a request.
+    pub(super) connection: Box<UpstreamConnection>,
     pool: Rc<Pool>,
     is_reused: bool,
 }
@@ -78,10 +79,11 @@ impl Pool {
             None => TcpStream::connect((self.key.host.as_str(), self.key.port)).await?,
         };
         stream.set_nodelay(true)?;
-        Ok(self.lease(UpstreamConnection::new(stream), false))
+        let connection = Box::new(UpstreamConnection::new(stream));
+        Ok(self.lease(connection, false))
     }
 
-    fn lease(self: &Rc<Self>, connection: UpstreamConnection, is_reused: bool) -> Lease {
+    fn lease(self: &Rc<Self>, connection: Box<UpstreamConnection>, is_reused: bool) -> Lease {
         Lease {
             connection,
             pool: Rc::clone(self),

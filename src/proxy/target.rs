@@ -13,7 +13,9 @@ pub(super) fn write_request_line(head: &Parts, stripped: usize, out: &mut Vec<u8
     let rewritten = (!is_origin_form).then(|| origin_form(head.uri.clone(), stripped));
     let uri = rewritten.as_ref().unwrap_or(&head.uri);
     let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    // An absolute-form target may have no path at all (RFC 9112 §3.2.1).
+    let slash = if target.starts_with('?') { "/" } else { "" };
+    for part in [head.method.as_str(), " ", slash, target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
 }

@@ -26,6 +26,26 @@ use super::upstream_connection::{ExchangeError, push_field};
 
 /// So many maps of headers wait for their next use, at most.
 const RECYCLED: usize = 64;
+/// Larger maps are rare, and not kept.
+const RECYCLED_FIELDS: usize = 64;
+
+/// Maps of headers whose memory waits for the next response.
+#[derive(Debug, Default)]
+pub(super) struct RecycledMaps(RefCell<Vec<HeaderMap>>);
+
+impl RecycledMaps {
+    pub(super) fn give(&self, mut headers: HeaderMap) {
+        let mut waiting = self.0.borrow_mut();
+        if waiting.len() < RECYCLED && headers.capacity() <= RECYCLED_FIELDS {
+            headers.clear();
+            waiting.push(headers);
+        }
+    }
+
+    fn take(&self) -> HeaderMap {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+}
 
 /// One upstream, as one worker sees it.
 #[derive(Debug)]
@@ -35,8 +55,6 @@ pub(super) struct Upstream {
     connect_timeout: Duration,
     response_timeout: Duration,
     retries: u32,
-    /// Maps of headers whose memory waits for the next response.
-    recycled: RefCell<Vec<HeaderMap>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +101,6 @@ impl Upstream {
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             retries: config.retries,
-            recycled: RefCell::default(),
         }
     }
 
@@ -93,7 +110,8 @@ impl Upstream {
         &self,
         head: &OutgoingHead<'_>,
         mut body: RequestBody,
-        timer: &Timer,
+        resources: Resources<'_>,
+        mut now: Instant,
         mut on_error: impl FnMut(UpstreamErrorKind),
     ) -> Result<Response<UpstreamBody>, Rejection> {
         let mut retries = self.retries;
@@ -102,8 +120,20 @@ impl Upstream {
             let Some(server) = self.pick() else {
                 return Err(Rejection::UpstreamUnreachable);
             };
-            let attempt = self.attempt(server, head, &mut body, timer, wants_fresh);
-            let failure = match attempt.await {
+            let lease = self.lease(server, head, &body, (!wants_fresh).then_some(now));
+            let outcome = match lease.await {
+                Ok((lease, sent)) => {
+                    let call = Call {
+                        lease,
+                        sent,
+                        headers: resources.recycled.take(),
+                    };
+                    self.attempt(server, head, &mut body, resources.timer, call)
+                        .await
+                }
+                Err(failure) => Err(failure),
+            };
+            let failure = match outcome {
                 Ok((response, mut lease)) => {
                     lease.connection.finish_sending(body);
                     return Ok(response.map(|()| UpstreamBody::new(lease)));
@@ -124,15 +154,7 @@ impl Upstream {
                 retries = left;
             }
             wants_fresh = true;
-        }
-    }
-
-    /// Takes back the memory of a map of headers.
-    pub(super) fn recycle(&self, mut headers: HeaderMap) {
-        let mut recycled = self.recycled.borrow_mut();
-        if recycled.len() < RECYCLED {
-            headers.clear();
-            recycled.push(headers);
+            now = Instant::now();
         }
     }
 
@@ -143,55 +165,62 @@ impl Upstream {
         self.servers.get(turn.checked_rem(self.servers.len())?)
     }
 
+    /// A connection and the moment at which it is there: a pooled one, as they are at `pooled_at`, or a new one.
+    async fn lease(
+        &self,
+        server: &Server,
+        head: &OutgoingHead<'_>,
+        body: &RequestBody,
+        pooled_at: Option<Instant>,
+    ) -> Result<(Lease, Instant), Failure> {
+        // What cannot be sent again must not be sent to a server that has hung up.
+        let is_repeatable = self.retries > 0 && is_repeatable(head, body);
+        if let Some(now) = pooled_at
+            && let Some(lease) = server.pool.reuse(!is_repeatable, now)
+        {
+            return Ok((lease, now));
+        }
+        match timeout(self.connect_timeout, server.pool.connect()).await {
+            Ok(Ok(lease)) => Ok((lease, Instant::now())),
+            Ok(Err(error)) => Err(Failure::of_connect(&error)),
+            Err(_) => Err(Failure::of_connect_timeout()),
+        }
+    }
+
     async fn attempt(
         &self,
         server: &Server,
         head: &OutgoingHead<'_>,
         body: &mut RequestBody,
         timer: &Timer,
-        wants_fresh: bool,
+        mut call: Call,
     ) -> Result<(Response<()>, Lease), Failure> {
-        let now = Instant::now();
-        // What cannot be sent again must not be sent to a server that has hung up.
-        let is_repeatable = self.retries > 0 && is_repeatable(head, body);
-        let pooled = (!wants_fresh)
-            .then(|| server.pool.reuse(!is_repeatable, now))
-            .flatten();
-        let (mut lease, sent) = match pooled {
-            Some(lease) => (lease, now),
-            None => match timeout(self.connect_timeout, server.pool.connect()).await {
-                Ok(Ok(lease)) => (lease, Instant::now()),
-                Ok(Err(error)) => return Err(Failure::of_connect(&error)),
-                Err(_) => return Err(Failure::of_connect_timeout()),
-            },
-        };
         let framing = head.framing(body);
-        let out = lease.connection.begin(framing == Framing::Chunked);
+        let out = call.lease.connection.begin(framing == Framing::Chunked);
         (head.write)(server.host.as_ref(), out);
         framing.write(out);
-        let response = self.exchange(&mut lease, head, body, timer, sent).await?;
+        let response = self.exchange(&mut call, head, body, timer).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Failure::of_protocol());
         }
-        Ok((response, lease))
+        Ok((response, call.lease))
     }
 
     /// Sends what the connection has begun to send, and waits for the head of its response.
     async fn exchange(
         &self,
-        lease: &mut Lease,
+        call: &mut Call,
         head: &OutgoingHead<'_>,
         body: &mut RequestBody,
         timer: &Timer,
-        sent: Instant,
     ) -> Result<Response<()>, Failure> {
         let progress = body.progress();
-        let mut headers = self.recycled.borrow_mut().pop().unwrap_or_default();
-        let mut deadline = sent + self.response_timeout;
+        let mut deadline = call.sent + self.response_timeout;
         loop {
+            let Call { lease, headers, .. } = &mut *call;
             let connection = &mut lease.connection;
             let answered = poll_fn(|context| {
-                match connection.poll_response(head.method, body, &mut headers, context) {
+                match connection.poll_response(head.method, body, headers, context) {
                     Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
                     Poll::Pending => timer.poll(deadline, context).map(|()| None),
                 }
@@ -200,12 +229,27 @@ impl Upstream {
                 return outcome.map_err(|error| Failure::of_exchange(error, lease, &progress));
             }
             // A body has no limit in all; its last frame, not the request's begin, is what the upstream is slow since.
-            deadline = progress.response_deadline(sent, self.response_timeout);
+            deadline = progress.response_deadline(call.sent, self.response_timeout);
             if deadline <= Instant::now() {
                 return Err(Failure::of_response_timeout());
             }
         }
     }
+}
+
+/// What a request borrows on its way.
+#[derive(Clone, Copy)]
+pub(super) struct Resources<'request> {
+    pub(super) recycled: &'request RecycledMaps,
+    pub(super) timer: &'request Timer,
+}
+
+/// One attempt to get a response.
+struct Call {
+    lease: Lease,
+    sent: Instant,
+    /// Lends its memory to the response.
+    headers: HeaderMap,
 }
 
 /// The head of a request on its way to an upstream.

@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use crate::config::{self, Limits};
 use crate::rejection::Rejection;
@@ -31,7 +32,7 @@ use super::headers::ReservedNames;
 use super::pool::{Pool, PoolKey};
 use super::testing;
 use super::timer::Timer;
-use super::upstream::{OutgoingHead, Upstream};
+use super::upstream::{OutgoingHead, RecycledMaps, Resources, Upstream};
 use super::upstream_connection::push_field;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -189,8 +190,12 @@ async fn sent(
         has_length: head.headers.contains_key(CONTENT_LENGTH),
         write: &write,
     };
+    let resources = Resources {
+        recycled: &RecycledMaps::default(),
+        timer: &Timer::default(),
+    };
     upstream
-        .send(&outgoing, body, &Timer::default(), on_error)
+        .send(&outgoing, body, resources, Instant::now(), on_error)
         .await
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
@@ -25,7 +26,7 @@ use super::drain::{Drain, DrainWatch, Phase};
 use super::listener::{Listeners, Slots, accept};
 use super::pool::{Pool, PoolKey};
 use super::snapshot::{ForwardingRule, Snapshot};
-use super::upstream::Upstream;
+use super::upstream::{RecycledMaps, Upstream};
 
 /// How often pools are looked through for connections that have been idle for too long.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -194,9 +195,20 @@ pub(super) struct Worker {
 pub(super) struct View {
     pub(super) snapshot: Arc<Snapshot>,
     upstreams: Vec<Upstream>,
+    recycled: RecycledMaps,
 }
 
 impl View {
+    /// Maps of headers whose memory waits for the next response.
+    pub(super) fn recycled(&self) -> &RecycledMaps {
+        &self.recycled
+    }
+
+    /// Takes back the memory of a map of headers.
+    pub(super) fn recycle(&self, headers: HeaderMap) {
+        self.recycled.give(headers);
+    }
+
     /// What forwarding does on that route, and to where.
     pub(super) fn way(&self, route: RouteId) -> Option<(&ForwardingRule, &Upstream)> {
         let rule = self.snapshot.route(route)?;
@@ -236,9 +248,9 @@ impl Worker {
         self.shared.clock.now()
     }
 
-    /// Writes a record of a request that is over now.
-    pub(super) fn log(&self, record: &AccessRecord<'_>) {
-        self.log.record(record, self.now());
+    /// Writes a record of a request that is over at `now`.
+    pub(super) fn log(&self, record: &AccessRecord<'_>, now: UnixTime) {
+        self.log.record(record, now);
     }
 
     /// Counts an open connection.
@@ -301,5 +313,6 @@ fn view_of(snapshot: Arc<Snapshot>, pools: &mut HashMap<PoolKey, Rc<Pool>>) -> V
     View {
         snapshot,
         upstreams,
+        recycled: RecycledMaps::default(),
     }
 }

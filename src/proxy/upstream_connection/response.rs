@@ -3,6 +3,8 @@
 //! Owns what of a response is believed. What frames it in two ways, or in a way we do not know, is no response.
 //! Hop-by-hop headers end here; everything else is the client's.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -45,9 +47,14 @@ pub(super) fn take_head(
     headers: &mut HeaderMap,
 ) -> Result<Option<ResponseHead>, Unreadable> {
     loop {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-        let mut parsed = httparse::Response::new(&mut fields);
-        let length = match parsed.parse(buffer) {
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut parsed,
+            buffer,
+            &mut fields,
+        );
+        let length = match status {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if buffer.len() < MAX_HEAD => return Ok(None),
             _ => return Err(Unreadable),

@@ -24,9 +24,9 @@ use record::close_line;
 use suppression::Suppressor;
 
 /// How long lines gather.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 /// Lines are handed over when there are so many bytes of them.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// The access log; each worker writes to a [`WorkerLog`] of it.
 #[derive(Clone, Debug)]
