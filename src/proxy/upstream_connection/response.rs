@@ -6,10 +6,10 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, PROXY_AUTHENTICATE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::super::headers::{connection_options, is_framing_or_routing, is_hop_by_hop};
+use super::super::headers::{is_framing_or_routing, is_hop_by_hop};
 
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 256 << 10;
@@ -71,8 +71,9 @@ pub(super) fn take_head(
         headers.clear();
         let places = Places::of(parsed.headers, buffer);
         let head = buffer.split_to(length).freeze();
-        places.fill(headers, &head)?;
-        return finish(status, is_old, method, headers).map(Some);
+        let mut sieve = Sieve::default();
+        places.each(&head, |name, value| sieve.sift(name, value, headers))?;
+        return sieve.finish(status, is_old, method, headers).map(Some);
     }
 }
 
@@ -98,7 +99,11 @@ impl Places {
         Self(places, fields.len())
     }
 
-    fn fill(&self, headers: &mut HeaderMap, head: &Bytes) -> Result<(), Unreadable> {
+    fn each(
+        &self,
+        head: &Bytes,
+        mut take: impl FnMut(HeaderName, HeaderValue) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
         for (name_at, name_length, value_at, value_length) in self.0.iter().take(self.1).copied() {
             let (name_at, value_at) = (name_at as usize, value_at as usize);
             let name = head
@@ -107,105 +112,124 @@ impl Places {
             let name = HeaderName::from_bytes(name).map_err(|_| Unreadable)?;
             let value = head.slice(value_at..value_at + value_length as usize);
             let value = HeaderValue::from_maybe_shared(value).map_err(|_| Unreadable)?;
-            headers.append(name, value);
+            take(name, value)?;
         }
         Ok(())
     }
 }
 
-fn finish(
-    status: StatusCode,
-    is_old: bool,
-    method: &Method,
-    headers: &mut HeaderMap,
-) -> Result<ResponseHead, Unreadable> {
-    let framing = framing(status, is_old, method, headers)?;
-    let mut keeps_alive = !is_old;
-    let mut named = Vec::new();
-    for option in connection_options(headers) {
-        if option.eq_ignore_ascii_case(b"close") {
-            keeps_alive = false;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            keeps_alive |= is_old;
-        } else if let Ok(name) = HeaderName::from_bytes(option) {
-            named.push(name);
+/// Keeps the headers that travel on, and reads those that do not.
+#[derive(Debug, Default)]
+struct Sieve {
+    is_chunked: bool,
+    length: Option<u64>,
+    closes: bool,
+    keeps: bool,
+    /// What `Connection` lines name besides.
+    named: Vec<HeaderName>,
+}
+
+impl Sieve {
+    fn sift(
+        &mut self,
+        name: HeaderName,
+        value: HeaderValue,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Unreadable> {
+        match name {
+            CONNECTION => self.read_connection(&value),
+            TRANSFER_ENCODING => self.read_coding(&value)?,
+            CONTENT_LENGTH => self.read_length(value, headers)?,
+            // 407 and its challenge are for this gateway's eyes no more than for the client's: RFC 9110 §11.7.1 lets
+            // it pass.
+            PROXY_AUTHENTICATE => drop(headers.append(name, value)),
+            _ if is_hop_by_hop(&name) => {}
+            _ => drop(headers.append(name, value)),
+        }
+        Ok(())
+    }
+
+    fn read_connection(&mut self, value: &HeaderValue) {
+        for option in value.as_bytes().split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            if option.eq_ignore_ascii_case(b"close") {
+                self.closes = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keeps = true;
+            } else if let Ok(name) = HeaderName::from_bytes(option) {
+                self.named.push(name);
+            }
         }
     }
-    let unwanted = headers.keys().filter(|name| ends_here(name)).cloned();
-    named.extend(unwanted);
-    for name in named {
-        headers.remove(name);
-    }
-    Ok(ResponseHead {
-        status,
-        headers: std::mem::take(headers),
-        framing,
-        keeps_alive: keeps_alive && framing != Framing::Close,
-    })
-}
 
-/// 407 and its challenge are for this gateway's eyes no more than for the client's: RFC 9110 §11.7.1 lets it pass.
-fn ends_here(name: &HeaderName) -> bool {
-    is_hop_by_hop(name) && name.as_str() != "proxy-authenticate"
-}
-
-fn framing(
-    status: StatusCode,
-    is_old: bool,
-    method: &Method,
-    headers: &mut HeaderMap,
-) -> Result<Framing, Unreadable> {
-    let is_chunked = is_chunked(headers)?;
-    if is_chunked && is_old {
-        return Err(Unreadable);
+    /// Exactly one `chunked`: we asked for no other coding (RFC 9112 §7.4).
+    fn read_coding(&mut self, value: &HeaderValue) -> Result<(), Unreadable> {
+        let is_first = !std::mem::replace(&mut self.is_chunked, true);
+        if is_first && value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            Ok(())
+        } else {
+            Err(Unreadable)
+        }
     }
-    let length = length(headers)?;
-    if is_chunked {
-        // Where both came, the length is not to be believed, nor passed on.
-        headers.remove(CONTENT_LENGTH);
-    } else if length.is_some() && headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-        let one = headers.get(CONTENT_LENGTH).cloned();
-        headers.extend(one.map(|one| (CONTENT_LENGTH, one)));
-    }
-    let is_bodiless = method == Method::HEAD
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    Ok(match length {
-        _ if is_bodiless => Framing::Length(0),
-        _ if is_chunked => Framing::Chunked,
-        Some(length) => Framing::Length(length),
-        None => Framing::Close,
-    })
-}
 
-/// No coding, or exactly one `chunked`: we asked for no other (RFC 9112 §7.4).
-fn is_chunked(headers: &HeaderMap) -> Result<bool, Unreadable> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(false),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(Unreadable),
-    }
-}
-
-/// The one length that every line gives.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, Unreadable> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter().map(|line| {
-        let digits = line.to_str().map_err(|_| Unreadable)?;
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_number
-            .then(|| digits.parse::<u64>().ok())
-            .flatten()
-            .ok_or(Unreadable)
-    });
-    let Some(first) = lengths.next().transpose()? else {
-        return Ok(None);
-    };
-    for other in lengths {
-        if other? != first {
+    /// Every line gives the same length, and one is passed on.
+    fn read_length(
+        &mut self,
+        value: HeaderValue,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Unreadable> {
+        let digits = value.as_bytes();
+        if digits.is_empty() {
             return Err(Unreadable);
         }
+        let length = digits.iter().try_fold(0_u64, |sum, byte| {
+            let digit = char::from(*byte).to_digit(10)?;
+            sum.checked_mul(10)?.checked_add(digit.into())
+        });
+        let length = length.ok_or(Unreadable)?;
+        match self.length.replace(length) {
+            None => {
+                headers.append(CONTENT_LENGTH, value);
+                Ok(())
+            }
+            Some(before) if before == length => Ok(()),
+            Some(_) => Err(Unreadable),
+        }
     }
-    Ok(Some(first))
+
+    fn finish(
+        self,
+        status: StatusCode,
+        is_old: bool,
+        method: &Method,
+        headers: &mut HeaderMap,
+    ) -> Result<ResponseHead, Unreadable> {
+        if self.is_chunked && is_old {
+            return Err(Unreadable);
+        }
+        if self.is_chunked {
+            // Where both came, the length is not to be believed, nor passed on (RFC 9112 §6.3).
+            headers.remove(CONTENT_LENGTH);
+        }
+        for name in &self.named {
+            headers.remove(name);
+        }
+        let is_bodiless = method == Method::HEAD
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let framing = match self.length {
+            _ if is_bodiless => Framing::Length(0),
+            _ if self.is_chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::Close,
+        };
+        let is_lasting = !self.closes && (!is_old || self.keeps);
+        Ok(ResponseHead {
+            status,
+            headers: std::mem::take(headers),
+            framing,
+            keeps_alive: is_lasting && framing != Framing::Close,
+        })
+    }
 }
 
 /// The fields of a block of trailers, but for those that concern one connection, or framing (RFC 9110 §6.5.1).
@@ -220,7 +244,7 @@ pub(super) fn trailers(block: &[u8]) -> Option<HeaderMap> {
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_bytes(field.value).ok()?;
-        if !is_hop_by_hop(&name) && !is_framing_or_routing(&name) && name != CONNECTION {
+        if !is_hop_by_hop(&name) && !is_framing_or_routing(&name) {
             map.append(name, value);
         }
     }
