@@ -193,7 +193,14 @@ fn every_metric_in_the_pages_is_one_of_the_code() {
 fn every_metric_of_the_code_is_in_the_page_for_operators() {
     let page = fs::read_to_string(root().join("docs/operations.md")).expect("docs/operations.md");
     let code = telemetry();
-    let makers = ["counters(", "counter(", "gauges(", "gauge(", "histograms("];
+    let makers = [
+        "counters(",
+        "counter(",
+        "gauges(",
+        "gauge(",
+        "striped_histograms(",
+        "histograms(",
+    ];
     let names: BTreeSet<&str> = makers
         .iter()
         .flat_map(|maker| code.split(maker).skip(1))
