@@ -80,15 +80,21 @@ pub(super) struct RequestBody {
 impl RequestBody {
     /// No body.
     pub(super) fn empty() -> Self {
-        let progress = BodyProgress::default();
-        progress.ended.set(true);
+        thread_local! {
+            /// Shared by all requests without a body: it never changes.
+            static ENDED: Rc<BodyProgress> = {
+                let progress = BodyProgress::default();
+                progress.ended.set(true);
+                Rc::new(progress)
+            };
+        }
         Self {
             incoming: None,
             allowance: 0,
             stall_timeout: Duration::ZERO,
             stall: None,
             reserved: None,
-            progress: Rc::new(progress),
+            progress: ENDED.with(Rc::clone),
             open: None,
         }
     }
