@@ -198,7 +198,7 @@ fn every_metric_of_the_code_is_in_the_page_for_operators() {
         "counter(",
         "gauges(",
         "gauge(",
-        "striped_histograms(",
+        "striped(",
         "histograms(",
     ];
     let names: BTreeSet<&str> = makers
