@@ -11,7 +11,7 @@ use clap::Args;
 use reqwest::{Client, Method, Response, Url};
 use serde_json::{Map, Value, json};
 
-use crate::config::{self, Config, Secret};
+use crate::config::{self, Admin, Fault, Secret};
 use crate::time::UnixTime;
 
 /// How long a gateway has to answer.
@@ -27,7 +27,7 @@ pub(super) struct Gateway {
     /// The admin listener's address [default: loopback, port 9090]
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     admin: Option<String>,
-    /// Find address and credential in this configuration
+    /// Find address and credential in this configuration; of its faults, only those of [admin] matter
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A file with the admin credential
@@ -121,16 +121,17 @@ pub(super) async fn revoke(
     out: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let outcome = async {
-        let target = arguments.gateway.find()?;
+    let outcome: Result<String, String> = async {
+        let target = arguments.gateway.find(errors)?;
         let body = body_of(&arguments)?;
         let answer = target
             .ask(Method::POST, "/api/revocations", &[], Some(body))
             .await?;
         let revocation = json_of(answer).await?;
         Ok(format!("revoked: {}", line_of(&revocation)))
-    };
-    print(outcome.await, out, errors)
+    }
+    .await;
+    print(outcome, out, errors)
 }
 
 /// Takes a revocation back. Exit code 0, or 1 if there is none of that id.
@@ -139,8 +140,8 @@ pub(super) async fn restore(
     out: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> io::Result<ExitCode> {
-    let outcome = async {
-        let target = arguments.gateway.find()?;
+    let outcome: Result<String, String> = async {
+        let target = arguments.gateway.find(errors)?;
         let is_id = arguments
             .id
             .bytes()
@@ -151,8 +152,9 @@ pub(super) async fn restore(
         let path = format!("/api/revocations/{}", arguments.id);
         target.ask(Method::DELETE, &path, &[], None).await?;
         Ok(format!("restored: {}", arguments.id))
-    };
-    print(outcome.await, out, errors)
+    }
+    .await;
+    print(outcome, out, errors)
 }
 
 /// Lists what is revoked, page by page. Exit code 0, or 1 if the gateway cannot be asked.
@@ -161,9 +163,13 @@ pub(super) async fn revocations(
     out: &mut dyn Write,
     errors: &mut dyn Write,
 ) -> io::Result<ExitCode> {
+    let target = match arguments.gateway.find_or_guess(errors) {
+        Ok(target) => target,
+        Err(fault) => return print(Err(fault), out, errors),
+    };
     let mut cursor: Option<String> = None;
     loop {
-        let page = match page(&arguments, cursor.as_deref()).await {
+        let page = match page(&target, &arguments, cursor.as_deref()).await {
             Ok(page) => page,
             Err(fault) => return print(Err(fault), out, errors),
         };
@@ -187,8 +193,11 @@ pub(super) async fn revocations(
     }
 }
 
-async fn page(arguments: &RevocationsArguments, cursor: Option<&str>) -> Result<Value, String> {
-    let target = arguments.gateway.find()?;
+async fn page(
+    target: &Target,
+    arguments: &RevocationsArguments,
+    cursor: Option<&str>,
+) -> Result<Value, String> {
     let query = [
         ("kind", arguments.kind.as_deref()),
         ("issuer", arguments.issuer.as_deref()),
@@ -218,12 +227,13 @@ pub(super) async fn healthcheck(
     } else {
         "/healthz"
     };
-    let outcome = async {
-        let target = arguments.gateway.find()?;
+    let outcome: Result<String, String> = async {
+        let target = arguments.gateway.find_or_guess(errors)?;
         target.ask(Method::GET, path, &[], None).await?;
         Ok("ok".to_owned())
-    };
-    print(outcome.await, out, errors)
+    }
+    .await;
+    print(outcome, out, errors)
 }
 
 fn print(
@@ -322,30 +332,69 @@ fn line_of(revocation: &Value) -> String {
 struct Target {
     url: String,
     credential: Option<Secret>,
+    /// The file could not say where its gateway is.
+    is_guess: bool,
 }
 
 impl Gateway {
-    fn find(&self) -> Result<Target, String> {
-        let (url, mut credential) = match (&self.admin, &self.config) {
-            (Some(url), _) => (url.trim_end_matches('/').to_owned(), None),
-            (None, None) => (DEFAULT_ADMIN.to_owned(), None),
-            (None, Some(file)) => {
-                let loaded = config::load(file).map_err(|faults| faults.to_string())?;
-                admin_address(&loaded.config)
+    /// The gateway that is meant, for what must reach no other.
+    fn find(&self, errors: &mut dyn Write) -> Result<Target, String> {
+        match self.find_or_guess(errors)? {
+            target if target.is_guess => {
+                Err("nothing was asked; name the gateway with --admin URL".to_owned())
             }
-        };
+            target => Ok(target),
+        }
+    }
+
+    /// Where the file cannot say where its gateway is, the default listener: a wrong edit makes no running gateway sick.
+    fn find_or_guess(&self, errors: &mut dyn Write) -> Result<Target, String> {
+        let (mut target, faults) = self.look_up();
+        for fault in faults {
+            writeln!(errors, "{fault}").map_err(|error| error.to_string())?;
+        }
+        if target.is_guess {
+            writeln!(
+                errors,
+                "portcullis: the file does not say where its gateway is; by default that is {DEFAULT_ADMIN}"
+            )
+            .map_err(|error| error.to_string())?;
+        }
         if let Some(path) = &self.admin_token_file {
             let content =
                 std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            credential = Some(Secret::from_file_content(content));
+            target.credential = Some(Secret::from_file_content(content));
         }
-        Ok(Target { url, credential })
+        Ok(target)
+    }
+
+    fn look_up(&self) -> (Target, Vec<Fault>) {
+        let target = |url: &str, credential, is_guess| Target {
+            url: url.to_owned(),
+            credential,
+            is_guess,
+        };
+        match (&self.admin, &self.config) {
+            (Some(url), _) => (target(url.trim_end_matches('/'), None, false), Vec::new()),
+            (None, None) => (target(DEFAULT_ADMIN, None, false), Vec::new()),
+            (None, Some(file)) => {
+                let loaded = config::load_admin(file);
+                let found = match &loaded.admin {
+                    Some(admin) => {
+                        let (url, credential) = admin_address(admin);
+                        target(&url, credential, false)
+                    }
+                    None => target(DEFAULT_ADMIN, None, true),
+                };
+                (found, loaded.faults)
+            }
+        }
     }
 }
 
 /// Where the admin listener of a configuration is reached from this machine, and its credential.
-pub(super) fn admin_address(config: &Config) -> (String, Option<Secret>) {
-    let mut address = config.admin.listen;
+pub(super) fn admin_address(admin: &Admin) -> (String, Option<Secret>) {
+    let mut address = admin.listen;
     if address.ip().is_unspecified() {
         let loopback: std::net::IpAddr = match address {
             std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
@@ -353,7 +402,7 @@ pub(super) fn admin_address(config: &Config) -> (String, Option<Secret>) {
         };
         address.set_ip(loopback);
     }
-    (format!("http://{address}"), config.admin.token.clone())
+    (format!("http://{address}"), admin.token.clone())
 }
 
 impl Target {

@@ -167,7 +167,7 @@ async fn examine(
 
 /// Whether the token was revoked, as the running gateway says.
 async fn ask_gateway(config: &Config, token: &str) -> Result<Verdict, String> {
-    let (url, credential) = super::admin_client::admin_address(config);
+    let (url, credential) = super::admin_client::admin_address(&config.admin);
     let unknown =
         |_| format!("only a running gateway knows what was revoked, and none answers at {url}");
     let client = reqwest::Client::builder()

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::report::{Place, Report};
-use super::{Config, Fault, Faults, Finding, Warning, sections};
+use super::{Admin, Config, Fault, Faults, Finding, Warning, sections};
 
 /// No configuration is larger.
 const LARGEST: u64 = 4 << 20;
@@ -32,6 +32,41 @@ pub fn load(path: &Path) -> Result<Loaded, Faults> {
         Ok(text) => load_text(&text, path),
         Err(error) => Err(not_utf8(path, &error)),
     }
+}
+
+/// What a file says of the admin listener, whatever else in it is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedAdmin {
+    /// `None` where the file cannot say it.
+    pub admin: Option<Admin>,
+    /// What keeps the section, or the whole file, from being read.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads `[admin]` alone: a gateway survives a wrong edit on the configuration it runs on, and must still be found.
+pub fn load_admin(path: &Path) -> LoadedAdmin {
+    let text = read(path).map(|content| String::from_utf8_lossy(&content).into_owned());
+    let text = match text {
+        Ok(text) => text,
+        Err(problem) => {
+            let faults = unreadable(path, &problem).faults;
+            return LoadedAdmin {
+                admin: None,
+                faults,
+            };
+        }
+    };
+    let report = Report::new(path, &text);
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    let table = table.get_ref();
+    report_syntax(&report, &text, &errors);
+    // In a broken text the section may be among what could not be read: then its absence says nothing.
+    let is_told = errors.is_empty() || table.contains_key("admin");
+    let admin = is_told
+        .then(|| sections::read_admin(&report, table))
+        .flatten();
+    let (faults, _) = report.into_findings();
+    LoadedAdmin { admin, faults }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

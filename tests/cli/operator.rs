@@ -205,6 +205,70 @@ fn a_ready_gateway_is_ready_by_address_and_by_configuration() {
     }
 }
 
+/// The gateway survives a wrong edit, so the commands that ask it must too.
+#[test]
+fn a_gateway_is_found_by_a_configuration_that_has_become_wrong() {
+    let ways = Ways::new();
+    let file = ways.folder.path().join("portcullis.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let name = file.display().to_string();
+    let listen = format!("listen = \"{}\"", ways.stage.gateway.admin);
+    let wrong = [
+        (
+            "a route",
+            good.replace("upstream = \"api\"", "upstream = \"nobody\""),
+            "",
+        ),
+        ("no TOML", format!("{good}\n[[route\n"), "TOML"),
+        (
+            "a credential",
+            good.replace(&listen, &format!("{listen}\ntoken_file = \"gone\"")),
+            "token_file",
+        ),
+    ];
+    for (what, text, said) in wrong {
+        assert_ne!(text, good, "{what}");
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(run(&["check", &name]).code, 2, "{what}");
+        for words in [&ASKING[0], &ASKING[1], &ASKING[2], &ASKING[4]] {
+            let ended = run(&[words, &["--config", &name][..]].concat());
+            assert_eq!(ended.code, 0, "{what} {words:?}: {}", ended.errors);
+            assert!(ended.errors.contains(said), "{what}: {}", ended.errors);
+        }
+    }
+}
+
+/// Asking the default listener is what a health check without a file does; a revocation must not go elsewhere unsaid.
+#[test]
+fn where_the_file_cannot_say_it_the_default_is_asked_and_nothing_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portcullis.toml");
+    let name = file.display().to_string();
+    for text in [
+        None,
+        Some("[server\n"),
+        Some("[admin]\nlisten = \"nowhere\"\n"),
+    ] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        for words in ASKING {
+            let ended = run(&[words, &["--config", &name]].concat());
+            let errors = &ended.errors;
+            assert!(
+                errors.contains(&name) && errors.contains("http://127.0.0.1:9090"),
+                "{text:?}: {errors}"
+            );
+            let is_asked = !errors.contains("nothing was asked");
+            assert_eq!(
+                is_asked,
+                !["restore", "revoke"].contains(&words[0]),
+                "{text:?} {words:?}: {errors}"
+            );
+        }
+    }
+}
+
 /// T149: whoever has not the credential changes nothing; a configuration brings it along.
 #[test]
 fn the_admin_credential_is_found_in_the_configuration_or_given() {

@@ -6,7 +6,7 @@
 use toml::de::DeTable;
 
 use super::report::Report;
-use super::{ClaimPath, Config};
+use super::{Admin, ClaimPath, Config};
 use crate::identity::ClaimSlot;
 
 mod address;
@@ -80,6 +80,11 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> Option<Config> {
         revocation,
         claims: claims.0,
     })
+}
+
+/// Reads `[admin]` alone. `None` only if something was reported.
+pub(super) fn read_admin(report: &Report<'_>, table: &DeTable<'_>) -> Option<Admin> {
+    admin::read(&mut Section::root(report, table).section("admin"))
 }
 
 /// The entries of an array of tables: the names are known even where the rest is wrong, so that a
