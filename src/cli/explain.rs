@@ -3,7 +3,7 @@
 //! Owns how the explanation is asked for and printed; every check is the gate's own.
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) struct ExplainArguments {
     /// The request's method, to choose the route by
     #[arg(long, default_value = "GET", value_name = "METHOD")]
     method: String,
-    /// The request's URL, to choose the route by; without it the route's policy is skipped
+    /// The request's URL, or its path alone, to choose the route by; without it audience, scopes and claims are not judged
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Print JSON
@@ -64,14 +64,14 @@ pub(super) async fn run(
             return Ok(ExitCode::from(2));
         }
     };
-    let (explanation, notes) = examine(&config, &token, request.as_ref()).await;
+    let explanation = examine(&config, &token, request.as_ref()).await;
     if arguments.json {
-        print_json(&explanation, &notes, out)?;
+        writeln!(out, "{:#}", serde_json::to_value(&explanation)?)?;
     } else {
         let style = Style {
             colours: io::stdout().is_terminal(),
         };
-        print_text(&explanation, &notes, &style, out)?;
+        print_text(&explanation, &style, out)?;
     }
     Ok(ExitCode::from(match explanation.outcome {
         Outcome::Admitted => 0,
@@ -113,9 +113,16 @@ fn bare_token(pasted: &str) -> &str {
 
 /// The head that a client would send for that URL. A bare path is one of no particular host.
 fn request_head(method: &str, url: &str) -> Result<Parts, String> {
+    let expected = "expected http(s)://HOST/PATH, or /PATH alone";
     let uri: http::Uri = url
         .parse()
-        .map_err(|_| format!("--url {url:?} is no URL"))?;
+        .map_err(|_| format!("--url {url:?} is no URL, {expected}"))?;
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !is_http && !url.starts_with('/') {
+        return Err(format!(
+            "--url {url:?} is no address of a gateway, {expected}"
+        ));
+    }
     let host = uri
         .authority()
         .map_or("localhost", |authority| authority.as_str());
@@ -129,19 +136,15 @@ fn request_head(method: &str, url: &str) -> Result<Parts, String> {
         .map_err(|_| format!("--method {method:?} or --url {url:?} cannot be sent"))
 }
 
-/// Asks a gate built from the configuration, with keys fetched now.
-async fn examine(
-    config: &Config,
-    token: &str,
-    request: Option<&Parts>,
-) -> (Explanation, Vec<String>) {
+/// Asks a gate built from the configuration, with keys fetched now or else those that the gateway stored.
+async fn examine(config: &Config, token: &str, request: Option<&Parts>) -> Explanation {
     let clock = Clock::system();
     let (mut refreshers, keys): (Vec<_>, Vec<_>) = config
         .issuers
         .iter()
-        .map(|issuer| Refresher::new(issuer, None, clock.clone()))
+        .map(|issuer| Refresher::new(issuer, Some(&config.server.state_dir), clock.clone()))
         .unzip();
-    let gate = Gate::new(config, keys, Arc::new(RevocationSet::new()));
+    let gate = Gate::new(config, keys.clone(), Arc::new(RevocationSet::new()));
     let mut notes = Vec::new();
     if let Some(IssuerId(id)) = gate.claimed_issuer(token)
         && (id as usize) < refreshers.len()
@@ -149,6 +152,10 @@ async fn examine(
         let mut refresher = refreshers.swap_remove(id as usize);
         if let Err(fault) = refresher.fetch_once().await {
             notes.push(format!("the issuer's keys cannot be fetched: {fault}"));
+            let keys = keys.get(id as usize);
+            let status = keys.map(|keys| keys.status(clock.now()));
+            let age = status.filter(|status| status.usable).and_then(|it| it.age);
+            notes.push(stored_keys(age, &config.server.state_dir));
         }
         tokio::spawn(refresher.run());
     }
@@ -162,7 +169,21 @@ async fn examine(
         request,
         revocations,
     };
-    (gate.explain(inquiry, clock.now()).await, notes)
+    let mut explanation = gate.explain(inquiry, clock.now()).await;
+    explanation.notes.splice(0..0, notes);
+    explanation
+}
+
+/// What the checks are made with where no keys could be fetched.
+fn stored_keys(age: Option<Duration>, state_dir: &Path) -> String {
+    let place = state_dir.display();
+    match age {
+        Some(age) => format!(
+            "the keys that a gateway stored in {place} {} s ago are used instead",
+            age.as_secs()
+        ),
+        None => format!("no stored keys can be used either (sought in {place})"),
+    }
 }
 
 /// Whether the token was revoked, as the running gateway says.
@@ -213,14 +234,6 @@ fn verdict_of(body: &[u8]) -> Option<Verdict> {
     }
 }
 
-fn print_json(explanation: &Explanation, notes: &[String], out: &mut dyn Write) -> io::Result<()> {
-    let mut json = serde_json::to_value(explanation)?;
-    if let Some(members) = json.as_object_mut() {
-        members.insert("notes".to_owned(), notes.into());
-    }
-    writeln!(out, "{json:#}")
-}
-
 /// Whether the terminal shows colours.
 struct Style {
     colours: bool,
@@ -236,40 +249,54 @@ impl Style {
     }
 }
 
-fn print_text(
-    explanation: &Explanation,
-    notes: &[String],
-    style: &Style,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn print_text(explanation: &Explanation, style: &Style, out: &mut dyn Write) -> io::Result<()> {
     let name = explanation.token_id.as_deref().unwrap_or("(not a JWT)");
     let issuer = explanation.issuer.as_deref().unwrap_or("(not configured)");
     let route = explanation.route.as_deref().unwrap_or("(none chosen)");
     writeln!(out, "token {name}   issuer {issuer}   route {route}\n")?;
-    for note in notes {
+    for note in &explanation.notes {
         writeln!(out, "{}\n", style.paint("33", &format!("note: {note}")))?;
     }
     for check in &explanation.checks {
         print_check(check, style, out)?;
     }
     writeln!(out)?;
-    match (explanation.outcome, explanation.reason, explanation.status) {
-        (Outcome::Admitted, _, _) => writeln!(out, "{}", style.paint("1;32", "admitted")),
-        (outcome, Some(reason), Some(status)) => {
-            let word = if outcome == Outcome::Undecided {
-                "cannot be decided"
-            } else {
-                "rejected"
-            };
-            writeln!(
-                out,
-                "{}: {}",
-                style.paint("1;31", &format!("{word} ({status} {reason})")),
-                reason.detail()
-            )
-        }
-        _ => Ok(()),
+    print_outcome(explanation, style, out)
+}
+
+fn print_outcome(explanation: &Explanation, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    if let (Some(reason), Some(status)) = (explanation.reason, explanation.status) {
+        let word = if explanation.outcome == Outcome::Undecided {
+            "cannot be decided"
+        } else {
+            "rejected"
+        };
+        let verdict = style.paint("1;31", &format!("{word} ({status} {reason})"));
+        return writeln!(out, "{verdict}: {}", reason.detail());
     }
+    let unjudged = unjudged(explanation);
+    if unjudged.is_empty() {
+        return writeln!(out, "{}", style.paint("1;32", "admitted"));
+    }
+    let verdict = style.paint("1;33", "admitted, as far as it was judged");
+    writeln!(out, "{verdict}")?;
+    for what in unjudged {
+        writeln!(out, "  not judged: {what}")?;
+    }
+    Ok(())
+}
+
+/// What a request would still have to pass.
+fn unjudged(explanation: &Explanation) -> Vec<String> {
+    let skipped = |reason| {
+        let mut checks = explanation.checks.iter();
+        checks.find(|check| check.reason == reason && check.result == CheckResult::Skipped)
+    };
+    let policy = skipped(Rejection::AudienceMismatch)
+        .map(|_| "audience, scopes and claims, which are the route's: give --url".to_owned());
+    let revocation = skipped(Rejection::TokenRevoked)
+        .map(|check| format!("whether it was revoked: {}", check.found));
+    policy.into_iter().chain(revocation).collect()
 }
 
 fn print_check(check: &Check, style: &Style, out: &mut dyn Write) -> io::Result<()> {

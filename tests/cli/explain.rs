@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{Ended, run, run_with};
 use crate::support::{
-    ISSUER, KID, Reply, Signer, Stage, changed, claims, configuration, corp, now, token,
+    ISSUER, KID, Reply, Signer, Stage, changed, claims, configuration, corp, eventually, now, token,
 };
 
 const ROUTES: &str = "name = \"orders\"\npath = \"/orders/*\"\nupstream = \"api\"\nmethods = [\"GET\"]\n\
@@ -264,6 +264,10 @@ fn revocation_is_asked_of_the_running_gateway_and_else_skipped_with_a_reason() {
     let good = token(json!({"jti": "lost"}));
     let (_, explanation) = desk.json(&[], &good);
     assert_eq!(check(&explanation, "token_revoked")["result"], "pass");
+    assert_eq!(
+        check(&explanation, "revocations_stale")["found"],
+        "up to date"
+    );
 
     let revocation = json!({"jti": "lost", "issuer": ISSUER});
     assert_eq!(
@@ -284,6 +288,96 @@ fn revocation_is_asked_of_the_running_gateway_and_else_skipped_with_a_reason() {
         skipped["found"].as_str().unwrap().contains("127.0.0.1:1"),
         "{skipped}"
     );
+}
+
+/// What was not judged is no admission: the verdict says it, and who only reads the last lines is not misled.
+#[test]
+fn an_admission_says_what_was_not_judged() {
+    let desk = Desk::new();
+    let good = token(json!({}));
+    let verdict = |words: &[&str], token: &str| {
+        let ended = desk.explain(words, token);
+        assert_eq!(ended.code, 0, "{}", ended.out);
+        let start = ended.out.find("\nadmitted").expect("a verdict");
+        ended.out[start..].trim().to_owned()
+    };
+    assert_eq!(verdict(&ORDERS, &good), "admitted");
+    let told = verdict(&[], &good);
+    assert!(
+        told.contains("as far as it was judged") && told.contains("--url"),
+        "{told}"
+    );
+    assert!(!told.contains("revoked"), "{told}");
+    desk.write("127.0.0.1:1");
+    let told = verdict(&ORDERS, &good);
+    assert!(
+        told.contains("as far as it was judged") && told.contains("127.0.0.1:1"),
+        "{told}"
+    );
+    assert!(!told.contains("--url"), "{told}");
+}
+
+#[test]
+fn a_token_that_no_route_can_admit_is_noted_without_a_url() {
+    let desk = Desk::new();
+    let noted = |token: &str| {
+        let (code, explanation) = desk.json(&[], token);
+        assert_eq!(code, 0, "{explanation:#}");
+        explanation["notes"].to_string()
+    };
+    assert!(
+        noted(&token(json!({"aud": "https://other.example"}))).contains("https://other.example")
+    );
+    assert!(noted(&token(json!({"aud": null}))).contains("no aud"));
+    assert_eq!(noted(&token(json!({}))), "[]");
+}
+
+/// In an outage the gateway goes on with the keys it has, so the command must too, and must leave them as they are.
+#[test]
+fn keys_that_the_gateway_stored_serve_when_none_can_be_fetched() {
+    let desk = Desk::new();
+    let gateway = &desk.stage.gateway;
+    let folder = gateway.folder();
+    let stored = folder.path().join("state/keys");
+    let content = || -> Vec<Vec<u8>> {
+        let files = std::fs::read_dir(&stored).into_iter().flatten().flatten();
+        files
+            .map(|file| std::fs::read(file.path()).unwrap())
+            .collect()
+    };
+    eventually("keys are stored", || {
+        let names = std::fs::read_dir(&stored).into_iter().flatten().flatten();
+        names
+            .map(|file| file.path())
+            .any(|path| path.extension().is_some_and(|it| it == "json"))
+    });
+    let before = content();
+    let file = gateway.path().display().to_string();
+    let explain = |token: &str| run(&["explain", "--config", &file, token]);
+
+    desk.stage
+        .provider
+        .serve_keys(vec![Signer::new("ES256").jwk("other")]);
+    assert_eq!(
+        explain(&token(json!({}))).code,
+        1,
+        "fetched keys count first"
+    );
+    assert_eq!(content(), before, "nothing is stored");
+
+    desk.stage.provider.answer(|_| Reply::Status(500));
+    let ended = explain(&token(json!({})));
+    assert_eq!(ended.code, 0, "{}", ended.out);
+    for said in ["status 500", "are used instead", "state"] {
+        assert!(ended.out.contains(said), "{said}: {}", ended.out);
+    }
+    let ended = explain(&Signer::new("ES256").sign(KID, &claims()));
+    assert_eq!(
+        ended.code, 1,
+        "a forged token is refused by them: {}",
+        ended.out
+    );
+    assert_eq!(content(), before, "nothing is stored");
 }
 
 #[test]
@@ -308,6 +402,7 @@ fn keys_out_of_reach_mean_undecided_and_that_is_said() {
         ended.out
     );
     assert!(ended.out.contains("cannot be decided"), "{}", ended.out);
+    assert!(!ended.out.contains("Retry-After"), "{}", ended.out);
 }
 
 /// The keys were fetched for this very question, so a key that is not among them is unknown.
@@ -326,7 +421,12 @@ fn a_fresh_token_of_an_unknown_key_is_decided() {
 fn wrong_usage_and_a_wrong_configuration_end_with_2() {
     let desk = Desk::new();
     let good = token(json!({}));
-    for words in [&["--url", "no url"][..], &["--method", "G T", "--url", "/"]] {
+    for words in [
+        &["--url", "no url"][..],
+        &["--url", "ftp://api.example.com/"],
+        &["--url", "api.example.com"],
+        &["--method", "G T", "--url", "/"],
+    ] {
         let ended = desk.explain(words, &good);
         assert_eq!(
             (ended.code, ended.out.as_str()),

@@ -28,6 +28,19 @@ pub struct Check {
     pub advice: Option<&'static str>,
 }
 
+/// What to do. Where the hint is for callers, who see a `Retry-After`, something else helps whoever asks here.
+const fn advice(reason: Rejection) -> &'static str {
+    match reason {
+        Rejection::KeysUnavailable => {
+            "See that the issuer's keys can be fetched from this machine, then ask again. The token may be good."
+        }
+        Rejection::RevocationsStale => {
+            "See that the gateway reaches its store of revocations, then ask again. The token may be good."
+        }
+        _ => reason.hint(),
+    }
+}
+
 /// The checks so far.
 #[derive(Default)]
 pub(super) struct Checks(pub(super) Vec<Check>);
@@ -45,7 +58,7 @@ impl Checks {
             result,
             found: found.into(),
             wanted: wanted.into(),
-            advice: (result == CheckResult::Fail).then(|| reason.hint()),
+            advice: (result == CheckResult::Fail).then(|| advice(reason)),
         });
     }
 

@@ -66,6 +66,8 @@ pub struct Explanation {
     /// The route's name.
     pub route: Option<String>,
     pub checks: Vec<Check>,
+    /// What the checks do not say: what was not judged, and what the route makes of it all.
+    pub notes: Vec<String>,
 }
 
 impl Explanation {
@@ -115,7 +117,8 @@ impl Gate {
             token_id: jws::digest_of(inquiry.token).map(|digest| digest.token_id().to_string()),
             issuer: issuer.map(|issuer| issuer.config.name.clone()),
             route: route.map(|route| route.name.clone()),
-            checks: examination.into_checks(),
+            checks: examination.checks.0,
+            notes: examination.notes,
         };
         explanation.conclude();
         explanation

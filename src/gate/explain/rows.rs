@@ -1,9 +1,9 @@
 //! The rows of the contract's table, each asked of the gate's own functions.
 
-use super::checks::{Check, Checks};
+use super::checks::Checks;
 use super::values::{claim_text, list, moment_text, shown, test_text};
 use super::{Inquiry, RevocationSource};
-use crate::config::Route;
+use crate::config::{Auth, Route};
 use crate::gate::jws::{self, Jws, moment};
 use crate::gate::verified_cache::Verified;
 use crate::gate::verifier::{Lookup, Trusted};
@@ -58,7 +58,8 @@ pub(super) struct Examination<'gate> {
     gate: &'gate Gate,
     inquiry: &'gate Inquiry<'gate>,
     now: UnixTime,
-    checks: Checks,
+    pub(super) checks: Checks,
+    pub(super) notes: Vec<String>,
 }
 
 impl<'gate> Examination<'gate> {
@@ -68,11 +69,8 @@ impl<'gate> Examination<'gate> {
             inquiry,
             now,
             checks: Checks::default(),
+            notes: Vec::new(),
         }
-    }
-
-    pub(super) fn into_checks(self) -> Vec<Check> {
-        self.checks.0
     }
 
     /// Rows 1 and 2.
@@ -87,6 +85,7 @@ impl<'gate> Examination<'gate> {
             Ok(routed) => {
                 let found = format!("{found}: route {}", routed.route.name);
                 self.checks.sequence(&REQUEST, None, &found);
+                self.note_openness(routed.route);
                 Some(routed.route)
             }
             Err(rejected) => {
@@ -94,6 +93,21 @@ impl<'gate> Examination<'gate> {
                     .sequence(&REQUEST, Some(rejected.reason), &found);
                 None
             }
+        }
+    }
+
+    /// Whether the route lets through what the checks refuse.
+    fn note_openness(&mut self, route: &Route) {
+        if route.auth == Auth::Open {
+            self.notes.push(format!(
+                "route {} is open (auth = \"none\"): the gateway does not look at the token there",
+                route.name
+            ));
+        } else if route.report_only {
+            self.notes.push(format!(
+                "route {} only reports (report_only): what the token or the policy fails at is forwarded all the same",
+                route.name
+            ));
         }
     }
 
@@ -205,8 +219,29 @@ impl<'gate> Examination<'gate> {
         self.revocation(&identity, issuer);
         match route {
             Some(route) => self.policy(&identity, issuer, route),
-            None => self.checks.skip(POLICY, "no route is known"),
+            None => {
+                self.checks.skip(POLICY, "no route is known");
+                self.note_audience(&identity, issuer);
+            }
         }
+    }
+
+    /// Which route is meant is not known; that none can be meant can be said all the same.
+    fn note_audience(&mut self, identity: &Identity, issuer: &Trusted) {
+        let trusts = |route: &&Route| route.issuers.contains(&issuer.id);
+        let mut trusting = self.gate.routes.iter().filter(trusts).peekable();
+        if trusting.peek().is_none()
+            || trusting.any(|route| policy::audience(identity, route, &issuer.config).is_ok())
+        {
+            return;
+        }
+        let found = match &identity.audiences {
+            Some(audiences) => list(audiences.iter().map(|audience| shown(audience))),
+            None => format!("no {}", issuer.config.audience_claim),
+        };
+        self.notes.push(format!(
+            "no route takes a token for this audience ({found}): every one would refuse it"
+        ));
     }
 
     fn algorithm(&mut self, jws: &Jws<'_>, issuer: &Trusted) {
@@ -255,7 +290,10 @@ impl<'gate> Examination<'gate> {
             .kid
             .as_deref()
             .map_or_else(|| "no kid".to_owned(), |kid| format!("kid {}", shown(kid)));
-        let found = format!("{kid}; {} keys at hand", issuer.keys.snapshot().all().len());
+        let found = match issuer.keys.snapshot().all().len() {
+            1 => format!("{kid}; 1 key at hand"),
+            keys => format!("{kid}; {keys} keys at hand"),
+        };
         self.checks
             .sequence(&KEY, outcome.as_ref().err().copied(), &found);
         Some(self.gate.verifier.verified(jws, issuer, outcome.ok()?))
@@ -354,19 +392,23 @@ impl<'gate> Examination<'gate> {
                     .skip([Rejection::RevocationsStale, Rejection::TokenRevoked], why);
             }
         };
-        let (failed, found) = match verdict {
-            Verdict::Clear => (None, "not revoked"),
-            Verdict::Revoked => (Some(Rejection::TokenRevoked), "revoked"),
-            Verdict::Stale => (Some(Rejection::RevocationsStale), "out of date"),
+        let is_current = verdict != Verdict::Stale;
+        let found = if is_current {
+            "up to date"
+        } else {
+            "out of date"
         };
-        let rows = [
-            (Rejection::RevocationsStale, "current revocations"),
-            (
-                Rejection::TokenRevoked,
-                "no revocation of the token, its subject, session, client or key",
-            ),
-        ];
-        self.checks.sequence(&rows, failed, found);
+        let wanted = "current revocations";
+        self.checks
+            .judge(Rejection::RevocationsStale, is_current, found, wanted);
+        if !is_current {
+            return self.checks.skip([Rejection::TokenRevoked], "not reached");
+        }
+        let passes = verdict == Verdict::Clear;
+        let found = if passes { "not revoked" } else { "revoked" };
+        let wanted = "no revocation of the token, its subject, session, client or key";
+        self.checks
+            .judge(Rejection::TokenRevoked, passes, found, wanted);
     }
 
     /// Row 12.

@@ -102,17 +102,19 @@ impl Refresher {
         }
         loop {
             // The failure is logged and counted; the pace has taken note of it.
-            drop(self.refresh(true).await);
+            drop(self.refresh().await);
             self.keys.asked_within(self.pace.pause()).await;
         }
     }
 
-    /// Fetches once, for `explain`, and stores nothing. Drop the refresher afterwards: then nobody waits for another fetch.
+    /// Fetches once, for `explain`; nothing is stored, now or later. Drop the refresher afterwards: then nobody waits for
+    /// another fetch.
     pub async fn fetch_once(&mut self) -> Result<(), String> {
+        self.last_good = None;
         if matches!(self.source, Source::Secret) {
             return Ok(());
         }
-        self.refresh(false).await.map_err(|error| error.to_string())
+        self.refresh().await.map_err(|error| error.to_string())
     }
 
     fn start(&mut self, issuer: &Issuer) {
@@ -175,13 +177,13 @@ impl Refresher {
         }
     }
 
-    async fn refresh(&mut self, is_stored: bool) -> Result<(), FetchError> {
+    async fn refresh(&mut self) -> Result<(), FetchError> {
         let number = self.keys.begin();
         let began = self.clock.now();
         let fetched = self.source.fetch().await;
         let outcome = fetched.and_then(|fetched| self.accept(fetched, number, began));
         self.conclude(number, &outcome);
-        if is_stored && let Ok(Tried::Fetched(fetched)) = &outcome {
+        if let Ok(Tried::Fetched(fetched)) = &outcome {
             self.store(fetched.document.clone(), began).await;
         }
         outcome.map(drop)

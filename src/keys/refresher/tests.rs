@@ -162,7 +162,7 @@ async fn a_restart_during_an_outage_begins_with_the_last_good_keys() {
     let hand = Hand::at(1_000_000);
     let issuer = url_issuer(&stub);
     let (mut refresher, _) = Refresher::new(&issuer, Some(directory.path()), hand.clock());
-    refresher.refresh(true).await.unwrap();
+    refresher.refresh().await.unwrap();
     hand.put(1_000_100);
     let (_restarted, keys) = Refresher::new(&issuer, Some(directory.path()), hand.clock());
     let status = keys.status(hand.clock().now());
@@ -214,7 +214,7 @@ async fn a_store_that_cannot_be_written_is_no_failure_of_the_fetch() {
     let stub = ProviderStub::start().await;
     stub.set("/jwks", Answer::ok(key_set("a")));
     let (mut refresher, keys) = Refresher::new(&url_issuer(&stub), Some(&file), Clock::system());
-    refresher.refresh(true).await.unwrap();
+    refresher.refresh().await.unwrap();
     assert!(refresher.is_store_broken);
     assert_eq!(keys.snapshot().all().len(), 1);
 }
