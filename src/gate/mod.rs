@@ -131,7 +131,7 @@ impl Gate {
         let method = asked.as_ref().unwrap_or(&head.method);
         let host = target::host(head).map_err(Rejected::before_route)?;
         if matches!(head.method, Method::TRACE | Method::CONNECT) {
-            return Err(Rejected::method(None, ""));
+            return Err(self.never_routed(head, host));
         }
         let path = target::path(&head.method, &head.uri, self.path_rules)
             .map_err(Rejected::before_route)?;
@@ -149,6 +149,15 @@ impl Gate {
             }
             Found::OtherMethods(id, allow) => Err(Rejected::method(Some(id), allow)),
             Found::Nothing => Err(Rejected::before_route(Rejection::RouteUnknown)),
+        }
+    }
+
+    /// TRACE and CONNECT. What the routes of that path allow instead is said all the same.
+    fn never_routed(&self, head: &Parts, host: &str) -> Box<Rejected> {
+        let path = target::path(&head.method, &head.uri, self.path_rules);
+        match path.map(|path| self.table.find(host, &path, &head.method)) {
+            Ok(Found::OtherMethods(_, allow)) => Rejected::method(None, allow),
+            _ => Rejected::method(None, ""),
         }
     }
 

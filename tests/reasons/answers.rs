@@ -173,6 +173,8 @@ fn a_405_names_the_methods_of_that_path_and_get_brings_head() {
             (405, 1),
             "{method}"
         );
+        let names_the_routes = response.header("allow") == Some("GET, HEAD, PUT");
+        assert_eq!(names_the_routes, method == "TRACE", "{response:?}");
     }
 }
 
