@@ -253,11 +253,11 @@ rejections! {
     UpstreamUnreachable "upstream_unreachable" Upstream 502 Absent
         "API unreachable",
         "The API behind the gateway could not be reached or broke off.",
-        "The token is good. Try again later; the operator should look at the API.";
+        "The gateway let the request through. Try again later; the operator should look at the API.";
     UpstreamTimeout "upstream_timeout" Upstream 504 Absent
         "API timed out",
         "The API behind the gateway did not answer in time.",
-        "The token is good. Try again later; the operator should look at the API.";
+        "The gateway let the request through. Try again later; the operator should look at the API.";
 }
 
 /// Instead of the hint of [`Rejection::TokenMissing`] where a CORS preflight was refused: browsers send no token with those.

@@ -17,7 +17,9 @@ const INTRODUCTION: &str = "\
 
 Every request that Portcullis does not forward, and every one that the API behind it does not answer, has exactly one reason.
 The same word is the `reason` in the answer, the label of `portcullis_rejections_total`, the field `reason` of the access log,
-the line of `portcullis explain`, and the heading on this page. A reason never changes its name.
+the line of `portcullis explain`, and the heading on this page. A reason never changes its name. `explain` has a token and a URL, not a
+whole request and no upstream, so it has no line for `header_too_large`, `body_too_large`, `rate_limited`, `overloaded`,
+`token_ambiguous`, `upstream_unreachable` and `upstream_timeout`.
 
 The checks run in the order of this page, and the first that fails is the reason. A token that was verified a moment ago
 enters at [`revocations_stale`](#revocations_stale), after its issuer has been held against the route and its expiry against

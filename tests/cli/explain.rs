@@ -187,6 +187,30 @@ fn checks_come_in_the_order_of_the_reasons_and_say_what_was_found_and_wanted() {
     }
 }
 
+/// `docs/rejections.md` names those without a line.
+#[test]
+fn every_reason_that_a_token_and_a_url_can_have_has_a_line() {
+    let desk = Desk::new();
+    let (_, explanation) = desk.json(&ORDERS, &token(json!({})));
+    let checks = explanation["checks"].as_array().expect("checks");
+    let has_line = |reason: &Rejection| checks.iter().any(|check| check["reason"] == reason.code());
+    let without: Vec<&str> = Rejection::ALL
+        .iter()
+        .filter(|reason| !has_line(reason))
+        .map(|reason| reason.code())
+        .collect();
+    let named = [
+        "header_too_large",
+        "body_too_large",
+        "rate_limited",
+        "overloaded",
+        "token_ambiguous",
+        "upstream_unreachable",
+        "upstream_timeout",
+    ];
+    assert_eq!(without, named);
+}
+
 #[test]
 fn the_signature_is_never_printed_and_standard_input_does_as_well() {
     let desk = Desk::new();
