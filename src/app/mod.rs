@@ -142,10 +142,12 @@ impl App {
         let state = Arc::clone(&self.state);
         let drained = drain(state, self.workers, &self.tasks, is_graceful);
         tokio::select! {
-            () = drained => ExitCode::SUCCESS,
-            _ = terminate.recv() => ExitCode::FAILURE,
-            _ = interrupt.recv() => ExitCode::FAILURE,
+            () = drained => return ExitCode::SUCCESS,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+        tracing::warn!("stopped by a second signal; what was open is cut off");
+        ExitCode::FAILURE
     }
 }
 

@@ -31,6 +31,8 @@ use super::worker::{View, Worker};
 
 /// What the log says of a request whose client left before it got an answer.
 const CLIENT_LEFT: u16 = 499;
+/// What the log says of a request that the end of a drain cut off before it got an answer.
+const CUT_OFF: u16 = 503;
 /// What the log says of a request on which this program failed.
 const FAILED: u16 = 500;
 
@@ -270,6 +272,8 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let unanswered = if std::thread::panicking() {
             FAILED
+        } else if self.worker.is_cutting() {
+            CUT_OFF
         } else {
             CLIENT_LEFT
         };

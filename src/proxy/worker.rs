@@ -271,6 +271,11 @@ impl Worker {
         self.drain.phase() != Phase::Running
     }
 
+    /// The drain is over: whatever is still open is cut.
+    pub(super) fn is_cutting(&self) -> bool {
+        self.drain.phase() == Phase::Cut
+    }
+
     /// Follows the drain.
     pub(super) fn watch_drain(&self) -> DrainWatch {
         self.drain.watch()

@@ -93,6 +93,13 @@ fn requests_still_open_at_the_end_of_drain_are_cut_and_counted_and_the_exit_code
     assert!(idle.is_closed());
     let stopped = gateway.wait_for_record("stopped", |record| record["message"] == "stopped");
     assert_eq!(stopped["cut_off"], 3);
+    // They did not leave: 499 would say so.
+    let slow = gateway.wait_for_record("its record", |record| record["path"] == "/slow");
+    assert_eq!(
+        (&slow["status"], &slow["reason"]),
+        (&json!(503), &json!(null)),
+        "{slow}"
+    );
     assert_eq!(gateway.wait().code(), Some(0));
     barrier.open();
 }
@@ -127,10 +134,11 @@ fn a_second_signal_ends_at_once() {
         gateway.signal(first);
         gateway.wait_for_record("draining", |record| record["message"] == "draining");
         gateway.signal(second);
-        assert!(
-            gateway.wait().code().is_some(),
-            "{first}, {second}: it was killed, and did not end by itself"
-        );
+        gateway.wait_for_record("stopped", |record| {
+            let message = record["message"].as_str().unwrap_or_default();
+            message.starts_with("stopped by a second signal")
+        });
+        assert_eq!(gateway.wait().code(), Some(1), "{first}, {second}");
         assert!(open.read(false).is_none(), "{first}, {second}");
     }
     barrier.open();
