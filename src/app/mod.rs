@@ -21,7 +21,7 @@ use crate::config::{self, Config, Loaded};
 use crate::proxy::{Listeners, Shared, Workers};
 use crate::telemetry::{AccessLog, LogGuard, Metrics, start_logging};
 use crate::time::Clock;
-use reload::{Watch, weakenings};
+use reload::{Watch, fixed_at_start, weakenings};
 use state::State;
 
 /// How often expired revocations are swept out.
@@ -218,6 +218,7 @@ async fn reload_forever(state: Arc<State>, watch: Option<Watch>, mut hangup: Sig
     let Some(mut watch) = watch else {
         return std::future::pending().await;
     };
+    let started = Arc::clone(&state.current.load().config);
     loop {
         let asked = tokio::select! {
             asked = hangup.recv() => asked.is_some(),
@@ -227,12 +228,12 @@ async fn reload_forever(state: Arc<State>, watch: Option<Watch>, mut hangup: Sig
             return std::future::pending().await;
         }
         watch.acknowledge().await;
-        reload(&state, watch.path()).await;
+        reload(&state, &started, watch.path()).await;
     }
 }
 
-/// A wrong configuration changes nothing, and says why.
-async fn reload(state: &State, path: &std::path::Path) {
+/// A wrong configuration changes nothing, and says why. `started`: what the process runs with until its end.
+async fn reload(state: &State, started: &Config, path: &std::path::Path) {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -252,21 +253,10 @@ async fn reload(state: &State, path: &std::path::Path) {
     for weakening in weakenings(&before.config, &loaded.config) {
         tracing::warn!(weakening, "the new configuration asks less");
     }
-    if needs_restart(&before.config, &loaded.config) {
-        tracing::warn!(
-            "listen, workers, state_dir, admin and log settings take effect at the next start only"
-        );
+    for key in fixed_at_start(started, &loaded.config) {
+        tracing::warn!(key, "a changed key takes effect at the next start only");
     }
     state.replace(loaded.config).await;
     state.metrics.config_read(true, state.clock.now());
     tracing::info!("configuration reloaded");
-}
-
-fn needs_restart(old: &Config, new: &Config) -> bool {
-    old.server.listen != new.server.listen
-        || old.server.workers != new.server.workers
-        || old.server.state_dir != new.server.state_dir
-        || old.admin != new.admin
-        || old.log.format != new.log.format
-        || old.log.level != new.log.level
 }

@@ -1,4 +1,4 @@
-//! When the configuration is read again, and what a new one asks less than the old.
+//! When the configuration is read again, what a new one asks less than the old, and what of it has to wait.
 //!
 //! Owns the watch on the file and the comparison of routes. Does not apply anything.
 
@@ -51,6 +51,23 @@ impl Watch {
         self.applied = tokio::fs::read(&self.path).await.ok();
         self.seen.clone_from(&self.applied);
     }
+}
+
+/// The keys in which `new` differs from what the process was `started` with, and cannot change before the next start.
+pub(super) fn fixed_at_start(started: &Config, new: &Config) -> Vec<&'static str> {
+    let (server, next) = (&started.server, &new.server);
+    let keys = [
+        ("server.listen", server.listen != next.listen),
+        ("server.workers", server.workers != next.workers),
+        ("server.state_dir", server.state_dir != next.state_dir),
+        ("admin.listen", started.admin.listen != new.admin.listen),
+        ("log.format", started.log.format != new.log.format),
+        ("log.level", started.log.level != new.log.level),
+    ];
+    keys.into_iter()
+        .filter(|(_, is_changed)| *is_changed)
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// What guards less under `new` than under `old`, a sentence each.

@@ -183,6 +183,52 @@ fn a_reload_that_asks_less_of_a_route_says_so_at_warn() {
     }
 }
 
+/// Held against what runs, not against the last reload: the way back to it is no change.
+#[test]
+fn a_reload_names_each_changed_key_that_needs_a_restart() {
+    let stage = Stage::with("", ORDERS);
+    let gateway = &stage.gateway;
+    let write = |workers: u8, format: &str, token: &str| {
+        let top = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = {workers}\n[log]\nformat = \"{format}\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n{token}"
+        );
+        gateway.rewrite(&configuration(
+            &top,
+            &stage.provider,
+            "",
+            &stage.upstream,
+            ORDERS,
+        ));
+        gateway.reload();
+        let log = gateway.log_text();
+        let records: Vec<Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let reloads = records
+            .iter()
+            .filter(|it| it["message"] == "configuration reloaded")
+            .count();
+        let named: Vec<String> = records
+            .iter()
+            .filter(|record| {
+                record["message"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .contains("next start")
+            })
+            .map(|record| record["key"].as_str().unwrap().to_owned())
+            .collect();
+        (reloads, named)
+    };
+    let hosts = "hosts = [\"portcullis.internal\"]";
+    assert_eq!(write(0, "json", hosts), (1, vec![]), "hosts are reloaded");
+    let both = vec!["server.workers".to_owned(), "log.format".to_owned()];
+    assert_eq!(write(3, "text", ""), (2, both.clone()));
+    assert_eq!(write(0, "json", ""), (3, both), "back to what runs");
+}
+
 #[test]
 fn a_change_of_the_file_is_reloaded_without_a_signal() {
     let stage = Stage::with("", ORDERS);
