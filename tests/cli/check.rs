@@ -1,5 +1,8 @@
 //! `portcullis check`: everything that is wrong with a file, at once.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use super::{Ended, run};
 
 const GOOD: &str = r#"[server]
@@ -157,4 +160,54 @@ fn warnings_pass_and_are_faults_when_strict() {
         assert_eq!((strict.code, strict.out.as_str()), (2, ""), "{name}");
         assert_eq!(places(&strict).len(), 1, "{name}: {}", strict.errors);
     }
+}
+
+/// The credential of a loopback listener is asked of nobody; whoever wrote it thinks otherwise.
+#[test]
+fn a_credential_that_is_not_asked_for_and_a_state_directory_that_cannot_be_one_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let token = path("admin.token");
+    std::fs::write(&token, "correct-horse-battery-staple").unwrap();
+    std::fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+    std::fs::create_dir(path("closed")).unwrap();
+    std::fs::set_permissions(path("closed"), Permissions::from_mode(0o500)).unwrap();
+    let admin =
+        format!("[admin]\nlisten = \"127.0.0.1:9090\"\ntoken_file = \"{token}\"\n[[issuer]]");
+    let state = |directory: &str| {
+        GOOD.replace(
+            "[[issuer]]",
+            &format!("state_dir = \"{directory}\"\n[[issuer]]"),
+        )
+    };
+    let rows = [
+        (
+            GOOD.replace("[[issuer]]", &admin),
+            "admin.token_file: is not asked for",
+        ),
+        (state(&token), "server.state_dir: is no directory"),
+        (
+            state(&format!("{token}/state")),
+            "server.state_dir: lies in something",
+        ),
+        (
+            state(&path("closed")),
+            "server.state_dir: may be written by nobody",
+        ),
+    ];
+    for (text, said) in rows {
+        let ended = check(&text, &[]);
+        assert_eq!(
+            (ended.code, ended.errors.lines().count()),
+            (0, 1),
+            "{}",
+            ended.errors
+        );
+        assert!(
+            ended.errors.contains(&format!("warning: {said}")),
+            "{said}: {}",
+            ended.errors
+        );
+    }
+    assert_eq!(check(&state(&path("new")), &[]).errors, "");
 }

@@ -169,7 +169,8 @@ fn a_certificate_file_holds_a_certificate() {
 
 #[test]
 fn the_admin_credential_is_something_a_client_can_send() {
-    let house = House::new(&file_with("", "[admin]\ntoken_file = \"admin.token\""));
+    let admin = "[admin]\nlisten = \"0.0.0.0:9090\"\ntoken_file = \"admin.token\"";
+    let house = House::new(&file_with("", admin));
     for (wrong, problem) in [
         ("", "empty"),
         ("\n", "empty"),

@@ -32,6 +32,12 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Admin> {
             "is reachable from other machines and has no credential: metrics are open to them, and everything else is refused to everybody; set admin.token_file or listen on 127.0.0.1",
         );
     }
+    if listen.ip().is_loopback() && token_file.is_some() {
+        section.warn_at(
+            "token_file",
+            "is not asked for, because admin.listen is a loopback address: every user and program of this machine may do everything there; keep it only if the listener is to move",
+        );
+    }
     Some(Admin {
         listen,
         token,

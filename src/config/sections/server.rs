@@ -1,6 +1,7 @@
 //! `[server]` and `[server.limits]`.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Server> {
     let workers = section.count("workers", 0, 0, MOST_WORKERS) as usize;
     let realm = read_realm(section);
     let state_dir = read_state_dir(section);
+    if let Some(obstacle) = obstacle(&state_dir) {
+        section.warn_at("state_dir", format!("{obstacle}, so that nothing survives a restart, name a directory that the gateway may write or create"));
+    }
     let trusted_proxies = read_trusted_proxies(section);
     let families = [
         ("x-forwarded", Forwarded::XForwarded),
@@ -121,6 +125,18 @@ fn read_state_dir(section: &mut Section<'_>) -> PathBuf {
     }
     let beside = section.report().resolve("state");
     state_directory(std::env::var_os("STATE_DIRECTORY")).unwrap_or(beside)
+}
+
+/// Why nothing can be kept there. What does not exist yet may be another machine's, where it does.
+fn obstacle(directory: &Path) -> Option<&'static str> {
+    match std::fs::metadata(directory) {
+        Ok(metadata) if !metadata.is_dir() => Some("is no directory"),
+        Ok(metadata) if metadata.permissions().readonly() => Some("may be written by nobody"),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            Some("lies in something that is no directory")
+        }
+        _ => None,
+    }
 }
 
 /// What systemd made for us (systemd.exec(5), `StateDirectory=`): the first, where there are several.
