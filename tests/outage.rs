@@ -415,6 +415,12 @@ fn a_reload_with_the_provider_down_and_nothing_stored_keeps_the_keys() {
         state_dir.path().display()
     );
     let stage = Stage::with_all(&server, "", ROUTE);
+    let said = stage.gateway.wait_for_record("not stored", |record| {
+        let message = record["message"].as_str().unwrap_or_default();
+        message.contains("cannot be stored") && message.contains("state_dir")
+    });
+    let place = state_dir.path().display().to_string();
+    assert!(said["file"].as_str().unwrap().starts_with(&place), "{said}");
     stage.provider.answer(|_| Reply::Close);
     let text = configuration(
         &server,

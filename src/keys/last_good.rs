@@ -66,6 +66,10 @@ impl LastGood {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The stored set, if there is one of this owner. Why a file is not used is logged.
     pub(super) fn load(&self) -> Option<Stored> {
         let content = match fs::read(&self.path) {

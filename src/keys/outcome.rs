@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use reqwest::Url;
+
 macro_rules! refresh_results {
     ($($(#[$doc:meta])* $variant:ident $name:literal),* $(,)?) => {
         /// How a fetch ended: the `result` label of `jwks_refreshes_total`.
@@ -47,8 +49,8 @@ refresh_results! {
     ForbiddenAddress "forbidden_address",
 }
 
-/// A fetch that gave no keys. The text holds no query string and nothing of the answer; of the provider's own words at
-/// most a name from its certificate, without control characters.
+/// A fetch that gave no keys. The text holds no query string, and of the provider's own words at most an issuer, an address
+/// or a name from its certificate: cut off, and without control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FetchError {
     pub(super) result: RefreshResult,
@@ -62,6 +64,34 @@ impl FetchError {
             detail: detail.into(),
         }
     }
+
+    /// Says what was asked; that URL may carry a query string or a password, which no log may show.
+    pub(super) fn at(mut self, url: &Url) -> Self {
+        let mut shown = url.clone();
+        shown.set_query(None);
+        shown.set_fragment(None);
+        // They fail only where there can be neither.
+        shown.set_username("").ok();
+        shown.set_password(None).ok();
+        self.detail = format!("{} (asked {})", self.detail, quoted(shown.as_str()));
+        self
+    }
+}
+
+/// How much of a text from outside is shown.
+const MAX_QUOTED_CHARS: usize = 200;
+
+/// A text from outside: printable ASCII, and cut off where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(MAX_QUOTED_CHARS)
+        .flat_map(char::escape_default)
+        .collect();
+    if text.chars().nth(MAX_QUOTED_CHARS).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }
 
 impl fmt::Display for FetchError {

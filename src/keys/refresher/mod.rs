@@ -287,13 +287,17 @@ impl Refresher {
             document,
             fetched_at,
         };
+        let file = last_good.path().to_owned();
         let written = tokio::task::spawn_blocking(move || last_good.store(&stored)).await;
         match written.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into())) {
             Ok(()) => self.is_store_broken = false,
             Err(error) if !self.is_store_broken => {
                 self.is_store_broken = true;
-                let error = error.kind();
-                tracing::warn!(issuer = self.name, %error, "keys cannot be stored for the next start");
+                let (error, file) = (error.kind(), file.display());
+                tracing::warn!(
+                    issuer = self.name, %file, %error,
+                    "keys cannot be stored for the next start: let server.state_dir be a directory that this user may write"
+                );
             }
             Err(_) => {}
         }

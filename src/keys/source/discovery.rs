@@ -12,7 +12,7 @@ use super::Fetched;
 use super::address::is_public;
 use super::http::Provider;
 use crate::config::Jwks;
-use crate::keys::outcome::{FetchError, RefreshResult};
+use crate::keys::outcome::{FetchError, RefreshResult, quoted};
 
 /// The two members of the metadata that matter here.
 #[derive(Deserialize)]
@@ -74,15 +74,19 @@ impl Discovery {
         let fetched = self.provider.get(self.provider.client()?, url).await?;
         let malformed = |detail: &str| FetchError::new(RefreshResult::Malformed, detail);
         let metadata: Metadata = serde_json::from_slice(&fetched.document).map_err(|_| {
-            malformed("the metadata is not a JSON object with `issuer` and `jwks_uri`")
+            malformed("the metadata is not a JSON object with `issuer` and `jwks_uri`").at(url)
         })?;
         // OpenID Connect Discovery 1.0 §4.3: exactly equal, or the document speaks for somebody else.
         if metadata.issuer != self.issuer {
-            let detail = "the metadata names another issuer than the configured one";
-            return Err(FetchError::new(RefreshResult::IssuerMismatch, detail));
+            let detail = format!(
+                "the metadata names the issuer \"{}\", the configuration \"{}\"",
+                quoted(&metadata.issuer),
+                self.issuer
+            );
+            return Err(FetchError::new(RefreshResult::IssuerMismatch, detail).at(url));
         }
         Url::parse(&metadata.jwks_uri)
-            .map_err(|_| malformed("the metadata's `jwks_uri` is no absolute URL"))
+            .map_err(|_| malformed("the metadata's `jwks_uri` is no absolute URL").at(url))
     }
 }
 
@@ -124,7 +128,8 @@ enum Destination {
 }
 
 fn judge(home: &Url, target: &Url) -> Result<Destination, FetchError> {
-    let forbidden = |detail: &str| Err(FetchError::new(RefreshResult::ForbiddenAddress, detail));
+    let forbidden =
+        |detail: &str| Err(FetchError::new(RefreshResult::ForbiddenAddress, detail).at(target));
     if target.scheme() != "https" && !(target.scheme() == "http" && home.scheme() == "http") {
         return forbidden("the metadata's `jwks_uri` is not https");
     }

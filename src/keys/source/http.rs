@@ -77,11 +77,20 @@ impl Provider {
     ) -> Result<Fetched, FetchError> {
         tokio::time::timeout(self.timeout, fetch)
             .await
-            .unwrap_or_else(|_| Err(timed_out()))
+            .unwrap_or_else(|_| match &self.configured {
+                Ok(url) => Err(timed_out().at(url)),
+                Err(_) => Err(timed_out()),
+            })
     }
 
     /// Gets `url`. The bearer token goes with it only to the configured origin.
     pub(super) async fn get(&self, client: &Client, url: &Url) -> Result<Fetched, FetchError> {
+        self.try_get(client, url)
+            .await
+            .map_err(|error| error.at(url))
+    }
+
+    async fn try_get(&self, client: &Client, url: &Url) -> Result<Fetched, FetchError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if let Some(path) = &self.token_file

@@ -80,6 +80,8 @@ async fn a_provider_that_is_not_there_is_unreachable() {
         .unwrap_err();
     assert_eq!(error.result, RefreshResult::Unreachable);
     assert!(!error.detail.contains("hidden"), "{error}");
+    let asked = format!("(asked http://{address}/jwks)");
+    assert!(error.detail.ends_with(&asked), "{error}");
     assert_eq!(stub.hits("/jwks"), 0);
 }
 
@@ -90,10 +92,9 @@ async fn a_provider_that_does_not_answer_times_out() {
     stub.set("/jwks", Answer::ok("{}").held(&never));
     let mut issuer = url_source(&stub, "/jwks");
     issuer.jwks.timeout = Duration::from_millis(50);
-    assert_eq!(
-        result(&Source::new(&issuer)).await,
-        Err(RefreshResult::Timeout)
-    );
+    let error = Source::new(&issuer).fetch().await.unwrap_err();
+    assert_eq!(error.result, RefreshResult::Timeout);
+    assert!(error.detail.contains(&stub.url("/jwks")), "{error}");
 }
 
 #[tokio::test]
@@ -216,6 +217,26 @@ async fn metadata_of_another_issuer_is_refused() {
         Err(RefreshResult::IssuerMismatch)
     );
     assert_eq!(discovered.stub.hits("/jwks"), 0);
+}
+
+/// The one fact that mends it; it is the provider's text, so it is cut off and escaped.
+#[tokio::test]
+async fn an_error_says_which_issuer_the_metadata_names_and_where() {
+    let discovered = Discovered::start().await;
+    let jwks = discovered.stub.url("/jwks");
+    let named = format!("https://other.example/\n\u{202e}{}", "x".repeat(5000));
+    discovered.metadata(OPENID, &named, &jwks);
+    let error = discovered.source.fetch().await.unwrap_err();
+    assert_eq!(error.result, RefreshResult::IssuerMismatch);
+    let said = &error.detail;
+    for part in [
+        "\"https://other.example/\\n\\u{202e}xxx",
+        &discovered.stub.url("/realm"),
+        &discovered.stub.url(OPENID),
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(said.len() < 1000 && said.is_ascii(), "{said}");
 }
 
 #[tokio::test]
