@@ -261,6 +261,8 @@ fn an_odd_key_is_skipped_and_counted_and_does_not_take_the_set_down() {
     let gateway = Gateway::start(&configuration(ISSUER, &source, "", &upstream));
     assert_eq!(gateway.get("/", &token(json!({}))).status, 200);
     assert_eq!(keys(&gateway), 1.0);
+    let changed = gateway.wait_for_record("keys", |record| record["message"] == "keys changed");
+    assert_eq!(changed["skipped"], rows.len(), "a number: {changed}");
     for (reason, _) in &rows {
         let expected = rows.iter().filter(|(other, _)| other == reason).count();
         let skipped = gateway.metric(
@@ -268,6 +270,14 @@ fn an_odd_key_is_skipped_and_counted_and_does_not_take_the_set_down() {
             &[("issuer", "corp"), ("reason", reason)],
         );
         assert_eq!(skipped, expected as f64, "{reason}");
+        let counted = format!("{reason}:{expected}");
+        let is_told = |one: &str| one == counted;
+        let reasons = changed["skipped_reasons"].as_str().expect("reasons");
+        assert_eq!(
+            reasons.split(' ').any(is_told),
+            expected > 0,
+            "{counted}: {changed}"
+        );
     }
     assert!(gateway.metric("portcullis_jwks_age_seconds", &[("issuer", "corp")]) < 600.0);
 }

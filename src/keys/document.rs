@@ -27,6 +27,15 @@ impl SkipCounts {
         self.0.iter().sum()
     }
 
+    /// `weak:2 use:1`: the reasons that occur, each with its count.
+    pub(super) fn by_reason(&self) -> String {
+        let occurring = SkipReason::ALL.iter().filter(|it| self.of(**it) > 0);
+        let counts: Vec<String> = occurring
+            .map(|reason| format!("{}:{}", reason.name(), self.of(*reason)))
+            .collect();
+        counts.join(" ")
+    }
+
     fn add(&mut self, reason: SkipReason, keys: usize) {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count += keys;

@@ -271,7 +271,8 @@ impl Refresher {
             issuer = self.name,
             keys = after.keys.len(),
             kids = after.by_kid.len(),
-            skipped = %after.skipped,
+            skipped = after.skipped.total(),
+            skipped_reasons = after.skipped.by_reason(),
             added = added.join(" "),
             removed = removed.join(" "),
             "keys changed"

@@ -54,9 +54,7 @@ impl<'out> JsonLine<'out> {
     pub(super) fn open(out: &'out mut Vec<u8>, timestamp: &[u8], message: &str) -> Self {
         out.extend_from_slice(b"{\"timestamp\":\"");
         out.extend_from_slice(timestamp);
-        out.extend_from_slice(
-            b"\",\"level\":\"INFO\",\"target\":\"portcullis::access\",\"message\":\"",
-        );
+        out.extend_from_slice(b"\",\"level\":\"INFO\",\"message\":\"");
         out.extend_from_slice(message.as_bytes());
         out.push(b'"');
         Self(out)
@@ -66,7 +64,8 @@ impl<'out> JsonLine<'out> {
         if let Some(suppressed) = suppressed {
             JsonLine(out).number(field!("suppressed"), suppressed);
         }
-        out.extend_from_slice(b"}\n");
+        // Where the subscriber's records have it.
+        out.extend_from_slice(b",\"target\":\"portcullis::access\"}\n");
     }
 
     fn quoted(&mut self, name: &FieldName, write: impl FnOnce(&mut Vec<u8>)) {

@@ -95,6 +95,14 @@ fn a_whole_record_is_one_flat_object() {
         "reason": "scope_insufficient", "would_reject": "token_expired", "upstream": "api", "upstream_us": 3,
     });
     assert_eq!(object, wanted);
+    // Where the other records of the log have it.
+    assert!(
+        lines[0]
+            .trim_end()
+            .ends_with(",\"target\":\"portcullis::access\"}"),
+        "{}",
+        lines[0]
+    );
 }
 
 #[test]
@@ -151,6 +159,6 @@ async fn what_is_held_back_is_written_when_its_second_is_over() {
     assert!(
         String::from_utf8(lines.bytes)
             .unwrap()
-            .contains("\"suppressed\":10}\n")
+            .contains("\"suppressed\":10,\"")
     );
 }
