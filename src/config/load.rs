@@ -1,7 +1,7 @@
 //! From a file to a [`Config`], or to every fault in it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -70,7 +70,11 @@ pub fn load_admin(path: &Path) -> LoadedAdmin {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let describe = |error: std::io::Error| format!("cannot be read ({})", error.kind());
+    let describe = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
+        kind => format!("cannot be read ({kind})"),
+    };
     let file = File::open(path).map_err(describe)?;
     let mut content = Vec::new();
     file.take(LARGEST + 1)

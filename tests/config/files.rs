@@ -257,7 +257,7 @@ fn a_file_that_cannot_be_read_is_a_fault() {
     let faults = config::load(Path::new("/nowhere/portcullis.toml")).unwrap_err();
     assert_eq!(
         faults.to_string(),
-        "/nowhere/portcullis.toml:1:1: file: cannot be read (entity not found), expected a readable configuration file"
+        "/nowhere/portcullis.toml:1:1: file: there is no such file, expected a readable configuration file"
     );
     let house = House::new("");
     fs::write(house.file(), b"# f\xc3\xbcr\n# f\xfcr\n").unwrap();

@@ -4,6 +4,7 @@ use http::Method;
 
 use super::super::node::{Node, Text, quote_all};
 use super::super::reader::Section;
+use super::super::report::{Place, Report};
 use super::super::suggestion::did_you_mean;
 use super::super::web_address::is_host;
 use super::super::{Auth, PathPattern, Route, UpstreamId};
@@ -36,25 +37,54 @@ pub(super) fn read_all(
             "the path that this route is for, such as \"/orders/*\"",
         );
         let name = read_name(&mut section, path.as_ref(), &names);
+        let copied = copied_name(&section, name.as_deref(), &names);
         names.push(name.clone());
         let place = section.place_of("path");
         let report = section.report();
         match read(section, (name, path), surroundings, claims) {
-            Some(route) => routes.push((place, report, route)),
-            None => whole = false,
+            Some(route) => routes.push((place, copied, report, route)),
+            None => {
+                whole = false;
+                refuse_copied_name(report, copied);
+            }
         }
     }
-    for (index, (place, report, route)) in routes.iter().enumerate() {
-        let earlier = routes.iter().take(index).map(|(_, _, route)| route);
-        if let Some(problem) = overlap::find(route, earlier) {
-            report.fault(place.clone(), problem);
+    for (index, (place, copied, report, route)) in routes.iter().enumerate() {
+        let earlier = routes.iter().take(index).map(|(_, _, _, route)| route);
+        // A route that is there twice is one fault, and not its name's.
+        match overlap::find(route, earlier) {
+            Some(problem) => report.fault(place.clone(), problem),
+            None => refuse_copied_name(report, copied.clone()),
         }
-        let all = routes.iter().map(|(_, _, route)| route);
+        let all = routes.iter().map(|(_, _, _, route)| route);
         if let Some(problem) = exposure::find(route, all) {
             report.warn(place.clone(), problem);
         }
     }
-    whole.then(|| routes.into_iter().map(|(_, _, route)| route).collect())
+    whole.then(|| {
+        let routes = routes.into_iter();
+        routes.map(|(_, _, _, route)| route).collect()
+    })
+}
+
+/// Where a name belongs because the path that stands for it is an earlier route's name.
+fn copied_name(
+    section: &Section<'_>,
+    name: Option<&str>,
+    taken: &[Option<String>],
+) -> Option<Place> {
+    let is_copied = !section.is_filled("name")
+        && name.is_some_and(|name| taken.iter().flatten().any(|other| other == name));
+    is_copied.then(|| section.place_of("name"))
+}
+
+fn refuse_copied_name(report: &Report<'_>, place: Option<Place>) {
+    if let Some(place) = place {
+        report.fault(
+            place,
+            "is missing, and an earlier route already goes by this path, expected a name of its own",
+        );
+    }
 }
 
 fn read_name(
@@ -72,7 +102,7 @@ fn read_name(
         return Some(text.value.to_owned());
     }
     let path = path?.value;
-    if let Some(problem) = label::problem(path, &reserved, &taken) {
+    if let Some(problem) = label::problem(path, &reserved, &[]) {
         let message = format!("is missing, and the path in its place {problem}");
         section.fault_at("name", message);
     }
@@ -199,12 +229,15 @@ fn reference(text: &Text<'_>, known: &[Option<&str>], kind: &str) -> Option<u32>
         let names: Vec<&str> = known.iter().copied().flatten().collect();
         let expected = match names.as_slice() {
             [] => format!("an [[{kind}]] of that name, and there is none at all"),
-            names => quote_all(names),
+            [only] => format!("{only:?}, the only one there is"),
+            names => format!(
+                "{}{}",
+                quote_all(names),
+                did_you_mean(text.value, names.iter().copied())
+            ),
         };
-        text.node.fault(format!(
-            "names no [[{kind}]], expected {expected}{}",
-            did_you_mean(text.value, names)
-        ));
+        text.node
+            .fault(format!("names no [[{kind}]], expected {expected}"));
     }
     u32::try_from(index?).ok()
 }
