@@ -29,7 +29,7 @@ use crate::telemetry::UpstreamErrorKind;
 use super::activity::{Activity, ClientStream};
 use super::body::{RequestBody, UpstreamBody};
 use super::headers::ReservedNames;
-use super::pool::{Pool, PoolKey};
+use super::pool::{Pool, PoolKey, PoolTls};
 use super::testing;
 use super::timer::Timer;
 use super::upstream::{OutgoingHead, RecycledMaps, Resources, Upstream};
@@ -133,6 +133,7 @@ fn upstream(config: &config::Upstream) -> Upstream {
             host: server.host.clone(),
             port: server.port,
             keep_alive: config.keep_alive,
+            tls: PoolTls::of(config, server),
         }))
     })
 }

@@ -36,6 +36,8 @@ pub(super) struct Sending {
     data: Bytes,
     is_chunked: bool,
     is_body_over: bool,
+    /// Nothing lies in buffers below.
+    is_flushed: bool,
     has_written: bool,
 }
 
@@ -47,6 +49,7 @@ impl Sending {
         self.data = Bytes::new();
         self.is_chunked = is_chunked;
         self.is_body_over = false;
+        self.is_flushed = false;
         self.has_written = false;
         &mut self.waiting
     }
@@ -58,7 +61,7 @@ impl Sending {
 
     /// The whole request has been written.
     pub(super) fn is_over(&self) -> bool {
-        self.is_body_over && !self.is_waiting()
+        self.is_body_over && !self.is_waiting() && self.is_flushed
     }
 
     fn is_waiting(&self) -> bool {
@@ -78,13 +81,21 @@ impl Sending {
                 match self.take_part(body, context) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Body)),
-                    Poll::Pending if !self.is_waiting() => return Poll::Pending,
+                    Poll::Pending if !self.is_waiting() => {
+                        // TLS may still hold what the socket did not take; while the body is waited for, it goes out.
+                        return match stream.as_mut().poll_flush(context) {
+                            Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Connection)),
+                            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                        };
+                    }
                     Poll::Pending => {}
                 }
             }
             if !self.is_waiting() {
                 if self.is_body_over {
-                    return Poll::Ready(Ok(()));
+                    let flushed = ready!(stream.as_mut().poll_flush(context));
+                    self.is_flushed = true;
+                    return Poll::Ready(flushed.map_err(|_| SendError::Connection));
                 }
                 self.waiting.clear();
                 self.written = 0;
