@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::{Upstream, UpstreamServer};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, Fingerprint};
 
 use super::upstream_connection::{ServerStream, UpstreamConnection};
 
@@ -26,11 +26,11 @@ pub(super) struct PoolKey {
     pub(super) port: u16,
     pub(super) keep_alive: Duration,
     /// `None`: plain HTTP.
-    pub(super) tls: Option<PoolTls>,
+    pub(super) tls: Option<(Fingerprint, String)>,
 }
 
 /// How a server is spoken to by TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(super) struct PoolTls {
     settings: ClientTls,
     /// The name that its certificate must be for.
@@ -47,6 +47,11 @@ impl PoolTls {
             name: name.clone(),
         })
     }
+
+    /// What tells it from others.
+    pub(super) fn key(&self) -> (Fingerprint, String) {
+        (self.settings.fingerprint(), self.name.clone())
+    }
 }
 
 /// Why there is no connection.
@@ -62,6 +67,7 @@ pub(super) enum ConnectError {
 #[derive(Debug)]
 pub(super) struct Pool {
     key: PoolKey,
+    tls: Option<PoolTls>,
     address: Option<IpAddr>,
     /// Longest idle first.
     idle: RefCell<Vec<Idle>>,
@@ -83,8 +89,9 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(key: PoolKey) -> Self {
+    pub(super) fn new(key: PoolKey, tls: Option<PoolTls>) -> Self {
         Self {
+            tls,
             address: key.host.parse().ok(),
             key,
             idle: RefCell::default(),
@@ -112,7 +119,7 @@ impl Pool {
     /// A new connection. The caller limits the time.
     pub(super) async fn connect(self: &Rc<Self>) -> Result<Lease, ConnectError> {
         let socket = self.connect_socket().await.map_err(ConnectError::Socket)?;
-        let stream = match &self.key.tls {
+        let stream = match &self.tls {
             None => ServerStream::Plain(socket),
             Some(tls) => {
                 let secured = secure(tls, socket).await.map_err(ConnectError::Tls)?;

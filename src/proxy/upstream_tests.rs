@@ -29,7 +29,7 @@ use crate::telemetry::UpstreamErrorKind;
 use super::activity::{Activity, ClientStream};
 use super::body::{RequestBody, UpstreamBody};
 use super::headers::ReservedNames;
-use super::pool::{Pool, PoolKey, PoolTls};
+use super::pool::{Pool, PoolKey};
 use super::testing;
 use super::timer::Timer;
 use super::upstream::{OutgoingHead, RecycledMaps, Resources, Upstream};
@@ -129,12 +129,13 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 
 fn upstream(config: &config::Upstream) -> Upstream {
     Upstream::new(config, |server| {
-        Rc::new(Pool::new(PoolKey {
+        let key = PoolKey {
             host: server.host.clone(),
             port: server.port,
             keep_alive: config.keep_alive,
-            tls: PoolTls::of(config, server),
-        }))
+            tls: None,
+        };
+        Rc::new(Pool::new(key, None))
     })
 }
 

@@ -302,15 +302,16 @@ fn view_of(snapshot: Arc<Snapshot>, pools: &mut HashMap<PoolKey, Rc<Pool>>) -> V
         .iter()
         .map(|upstream| {
             Upstream::new(upstream, |server: &UpstreamServer| {
+                let tls = PoolTls::of(upstream, server);
                 let key = PoolKey {
                     host: server.host.clone(),
                     port: server.port,
                     keep_alive: upstream.keep_alive,
-                    tls: PoolTls::of(upstream, server),
+                    tls: tls.as_ref().map(PoolTls::key),
                 };
                 let pool = kept.entry(key.clone()).or_insert_with(|| {
                     let known = pools.remove(&key);
-                    known.unwrap_or_else(|| Rc::new(Pool::new(key)))
+                    known.unwrap_or_else(|| Rc::new(Pool::new(key, tls)))
                 });
                 Rc::clone(pool)
             })

@@ -3,7 +3,6 @@
 //! Owns whom to believe that he is the server, and what we show of ourselves.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -37,13 +36,19 @@ impl ClientTls {
             Some(key_pair) => builder.with_client_cert_resolver(shown(key_pair)),
         };
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        let mut parts: Vec<&[u8]> = Vec::new();
-        parts.push(roots.map_or(b"", |roots| &roots.fingerprint.0));
-        parts.push(key_pair.map_or(b"", |key_pair| &key_pair.fingerprint.0));
+        let parts: [&[u8]; 2] = [
+            roots.map_or(b"", |roots| &roots.fingerprint.0),
+            key_pair.map_or(b"", |key_pair| &key_pair.fingerprint.0),
+        ];
         Ok(Self {
             config: Arc::new(config),
             fingerprint: Fingerprint::of(parts),
         })
+    }
+
+    /// Equal for equal settings.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// What rustls needs.
@@ -60,14 +65,6 @@ fn shown(key_pair: &KeyPair) -> Arc<dyn ResolvesClientCert> {
 impl PartialEq for ClientTls {
     fn eq(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
-    }
-}
-
-impl Eq for ClientTls {}
-
-impl Hash for ClientTls {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.fingerprint.hash(state);
     }
 }
 

@@ -22,7 +22,7 @@ pub const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// What makes two settings the same: a hash of all that went into them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Fingerprint([u8; 32]);
+pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// Of several parts, whose borders count.

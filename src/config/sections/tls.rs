@@ -50,12 +50,12 @@ fn required_key_pair(section: &mut Section<'_>) -> Option<KeyPair> {
 }
 
 fn read_named(sections: Vec<Section<'_>>) -> Vec<NamedKeyPair> {
-    let mut named: Vec<NamedKeyPair> = Vec::new();
+    let mut all: Vec<NamedKeyPair> = Vec::new();
     for mut section in sections {
         let key_pair = required_key_pair(&mut section);
         let names = read_names(&mut section, key_pair.as_ref());
         for name in &names {
-            if named.iter().any(|earlier| earlier.names.contains(name)) {
+            if all.iter().any(|earlier| earlier.names.contains(name)) {
                 section.fault_at(
                     "names",
                     "holds a name that an earlier certificate has already, expected each name once",
@@ -63,9 +63,9 @@ fn read_named(sections: Vec<Section<'_>>) -> Vec<NamedKeyPair> {
             }
         }
         section.finish(&[]);
-        named.extend(key_pair.map(|key_pair| NamedKeyPair { names, key_pair }));
+        all.extend(key_pair.map(|key_pair| NamedKeyPair { names, key_pair }));
     }
-    named
+    all
 }
 
 /// Those that are listed, else the certificate's own.

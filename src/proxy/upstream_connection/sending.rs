@@ -26,6 +26,17 @@ pub(super) enum SendError {
     Connection,
 }
 
+/// What is still to be done once nothing waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    /// The body goes on.
+    #[default]
+    Body,
+    /// TLS may hold what the socket did not take.
+    Flush,
+    Nothing,
+}
+
 /// A request that is being sent.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
@@ -35,9 +46,7 @@ pub(super) struct Sending {
     /// What is to be written after it.
     data: Bytes,
     is_chunked: bool,
-    is_body_over: bool,
-    /// Nothing lies in buffers below.
-    is_flushed: bool,
+    rest: Rest,
     has_written: bool,
 }
 
@@ -48,8 +57,7 @@ impl Sending {
         self.written = 0;
         self.data = Bytes::new();
         self.is_chunked = is_chunked;
-        self.is_body_over = false;
-        self.is_flushed = false;
+        self.rest = Rest::Body;
         self.has_written = false;
         &mut self.waiting
     }
@@ -61,7 +69,7 @@ impl Sending {
 
     /// The whole request has been written.
     pub(super) fn is_over(&self) -> bool {
-        self.is_body_over && !self.is_waiting() && self.is_flushed
+        self.rest == Rest::Nothing && !self.is_waiting()
     }
 
     fn is_waiting(&self) -> bool {
@@ -77,7 +85,7 @@ impl Sending {
     ) -> Poll<Result<(), SendError>> {
         loop {
             // Before anything is written, what of the body is there already is taken along.
-            if !self.is_body_over && self.data.is_empty() && self.waiting.len() < COPIED {
+            if self.rest == Rest::Body && self.data.is_empty() && self.waiting.len() < COPIED {
                 match self.take_part(body, context) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Body)),
@@ -92,9 +100,9 @@ impl Sending {
                 }
             }
             if !self.is_waiting() {
-                if self.is_body_over {
+                if self.rest != Rest::Body {
                     let flushed = ready!(stream.as_mut().poll_flush(context));
-                    self.is_flushed = true;
+                    self.rest = Rest::Nothing;
                     return Poll::Ready(flushed.map_err(|_| SendError::Connection));
                 }
                 self.waiting.clear();
@@ -170,7 +178,7 @@ impl Sending {
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
-        self.is_body_over = true;
+        self.rest = Rest::Flush;
         if !self.is_chunked {
             return;
         }
