@@ -42,11 +42,12 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let snapshot = Arc::clone(&worker.view().snapshot);
-    match &snapshot.tls {
+    // A connection must not keep a configuration alive.
+    let tls = worker.view().snapshot.tls.clone();
+    match tls {
         None => serve_http1(stream, Peer::new(address, Channel::Plain), worker).await,
         // On the heap, so that plain connections need not have its size.
-        Some(tls) => Box::pin(serve_tls(Arc::clone(tls), stream, address, worker)).await,
+        Some(tls) => Box::pin(serve_tls(tls, stream, address, worker)).await,
     }
 }
 
