@@ -27,3 +27,4 @@ pub mod identity;
 pub mod rejection;
 pub mod request_id;
 pub mod time;
+pub mod tls;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// each other in one direction: `identity → time`, `telemetry → config`, `main → cli → app`.
 const LEVELS: &[&[&str]] = &[
     &["rejection", "algorithm", "counter", "request_id", "time"],
-    &["identity"],
+    &["identity", "tls"],
     &["config"],
     &["telemetry"],
     &["keys", "revocation"],

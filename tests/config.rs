@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use portcullis::cli::check;
 use portcullis::config;
 
+#[path = "tls_support/certificates.rs"]
+mod certificates;
 #[path = "config/documents.rs"]
 mod documents;
 #[path = "config/examples.rs"]

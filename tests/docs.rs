@@ -7,10 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "tls_support/certificates.rs"]
+mod certificates;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use certificates::Authority;
 use portcullis::config;
 use portcullis::rejection::Rejection;
 
@@ -77,9 +81,24 @@ fn prose(page: &str) -> String {
     outside.map(|(_, part)| part).collect::<Vec<_>>().join("\n")
 }
 
+/// What the pages' configurations name lies in `tls`.
+fn folder_with_certificates() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tls = folder.path().join("tls");
+    fs::create_dir(&tls).expect("a folder");
+    let authority = Authority::new("CA");
+    for name in ["server", "shop", "gateway"] {
+        let pair = authority.issue(&[&format!("{name}.example.com")]);
+        pair.write(&tls, name);
+    }
+    fs::write(tls.join("internal-ca.crt"), authority.certificate).expect("a file");
+    folder
+}
+
 #[test]
 fn every_configuration_in_the_pages_is_good_and_draws_no_warning() {
     let mut whole = 0;
+    let folder = folder_with_certificates();
     for (path, page) in pages() {
         for (line, block) in blocks(&page, "toml") {
             whole += usize::from(block.contains("[server]"));
@@ -87,7 +106,7 @@ fn every_configuration_in_the_pages_is_good_and_draws_no_warning() {
             let frame: String = missing.map(|(_, section)| *section).collect();
             let text = format!("{block}\n{frame}");
             let place = format!("{}:{line}", path.display());
-            match config::load_text(&text, &path) {
+            match config::load_text(&text, &folder.path().join("portcullis.toml")) {
                 Ok(loaded) => assert_eq!(loaded.warnings, [], "{place}"),
                 Err(faults) => panic!("{place}:\n{faults}"),
             }

@@ -9,6 +9,7 @@ use super::answer::{Answer, insert, json, text};
 use super::{AdminState, IssuerHealth, Phase};
 use crate::config::{Auth, Config};
 use crate::revocation::RevocationKind;
+use crate::tls::{KeyPair, ServerTls};
 
 /// `GET /metrics`
 pub(super) fn metrics(state: &AdminState) -> Answer {
@@ -66,14 +67,21 @@ pub(super) fn status(state: &AdminState) -> Answer {
 fn health(state: &AdminState) -> (StatusCode, Value) {
     let issuers = state.runtime.issuers();
     let config = state.runtime.config();
-    let (is_ready, word) = judge(state.runtime.phase(), &issuers, &config);
+    let certificates = certificates(&config);
+    let has_expired = certificates
+        .iter()
+        .any(|certificate| certificate.expires_at() <= state.clock.now());
+    let (is_ready, word) = match judge(state.runtime.phase(), &issuers, &config) {
+        (true, _) if has_expired => (true, "degraded"),
+        judged => judged,
+    };
     let status = if is_ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let issuers: Vec<Value> = issuers.iter().map(issuer).collect();
-    let document = json!({
+    let mut document = json!({
         "status": word,
         "issuers": issuers,
         "revocation_store": {
@@ -82,7 +90,25 @@ fn health(state: &AdminState) -> (StatusCode, Value) {
             "entries": state.revocations.len(),
         },
     });
+    if !certificates.is_empty() {
+        let certificates = certificates.iter().map(certificate);
+        let certificates = Value::Array(certificates.collect());
+        insert(&mut document, "tls_certificates", certificates);
+    }
     (status, document)
+}
+
+/// Those that clients are shown.
+fn certificates(config: &Config) -> &[KeyPair] {
+    let tls = config.server.tls.as_ref();
+    tls.map(ServerTls::certificates).unwrap_or_default()
+}
+
+fn certificate(certificate: &KeyPair) -> Value {
+    json!({
+        "names": certificate.names(),
+        "expires_at": certificate.expires_at().as_seconds(),
+    })
 }
 
 fn issuer(issuer: &IssuerHealth) -> Value {

@@ -69,7 +69,7 @@ impl App {
         let (config, warnings, watch) = match source {
             Source::Fixed(config) => (*config, Vec::new(), None),
             Source::File(path, loaded) => {
-                let watch = Watch::new(path, loaded.text.into_bytes());
+                let watch = Watch::new(path, &loaded);
                 (loaded.config, loaded.warnings, Some(watch))
             }
         };
@@ -228,12 +228,15 @@ async fn reload_forever(state: Arc<State>, watch: Option<Watch>, mut hangup: Sig
             return std::future::pending().await;
         }
         watch.acknowledge().await;
-        reload(&state, &started, watch.path()).await;
+        if let Some(loaded) = reload(&state, &started, watch.path()).await {
+            watch.follow(&loaded);
+        }
     }
 }
 
-/// A wrong configuration changes nothing, and says why. `started`: what the process runs with until its end.
-async fn reload(state: &State, started: &Config, path: &std::path::Path) {
+/// A wrong configuration changes nothing, and says why; a good one is given back. `started`: what the process runs with
+/// until its end.
+async fn reload(state: &State, started: &Config, path: &std::path::Path) -> Option<Loaded> {
     let loaded = match config::load(path) {
         Ok(loaded) => loaded,
         Err(faults) => {
@@ -243,7 +246,8 @@ async fn reload(state: &State, started: &Config, path: &std::path::Path) {
                     "the new configuration is wrong; the old one stays in force"
                 );
             }
-            return state.metrics.config_read(false, state.clock.now());
+            state.metrics.config_read(false, state.clock.now());
+            return None;
         }
     };
     for warning in &loaded.warnings {
@@ -256,7 +260,8 @@ async fn reload(state: &State, started: &Config, path: &std::path::Path) {
     for key in fixed_at_start(started, &loaded.config) {
         tracing::warn!(key, "a changed key takes effect at the next start only");
     }
-    state.replace(loaded.config).await;
+    state.replace(loaded.config.clone()).await;
     state.metrics.config_read(true, state.clock.now());
     tracing::info!("configuration reloaded");
+    Some(loaded)
 }

@@ -1,55 +1,89 @@
 //! When the configuration is read again, what a new one asks less than the old, and what of it has to wait.
 //!
-//! Owns the watch on the file and the comparison of routes. Does not apply anything.
+//! Owns the watch on the files and the comparison of routes. Does not apply anything.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{Auth, Config, Issuer, Route};
+use crate::config::{Auth, Config, ContentDigest, Issuer, Loaded, Route};
+use crate::tls::ClientCertificates;
 
 /// Two equal reads this far apart make a change: an editor has finished by then.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// A watch on one file by its content, so that renames and symlink swaps count.
+/// A watch on the configuration and the files that belong to it, by their content, so that renames and symlink swaps count.
 #[derive(Debug)]
 pub(super) struct Watch {
     path: PathBuf,
-    applied: Option<Vec<u8>>,
-    seen: Option<Vec<u8>>,
+    followed: Vec<PathBuf>,
+    applied: Contents,
+    seen: Contents,
 }
 
+/// What the files hold, the configuration first; `None`: it cannot be read.
+type Contents = Vec<Option<ContentDigest>>;
+
 impl Watch {
-    /// Watches from the content that is in force; the file may have changed since it was read.
-    pub(super) fn new(path: PathBuf, applied: Vec<u8>) -> Self {
-        Self {
+    /// Watches from the contents that are in force; the files may have changed since they were read.
+    pub(super) fn new(path: PathBuf, loaded: &Loaded) -> Self {
+        let mut watch = Self {
             path,
-            seen: Some(applied.clone()),
-            applied: Some(applied),
-        }
+            followed: Vec::new(),
+            applied: Vec::new(),
+            seen: Vec::new(),
+        };
+        watch.follow(loaded);
+        watch
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits until the content has changed, and has settled. Cancel-safe.
+    /// That configuration is in force now.
+    pub(super) fn follow(&mut self, loaded: &Loaded) {
+        self.followed = loaded
+            .followed
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
+        let contents = loaded.followed.iter().map(|file| file.digest);
+        self.applied = [loaded.digest]
+            .into_iter()
+            .chain(contents)
+            .map(Some)
+            .collect();
+        self.seen.clone_from(&self.applied);
+    }
+
+    /// Waits until a content has changed, and has settled. Cancel-safe.
     pub(super) async fn changed(&mut self) {
         loop {
             tokio::time::sleep(SETTLE).await;
-            let read = tokio::fs::read(&self.path).await.ok();
+            let read = self.read().await;
             let is_settled = read == self.seen;
             self.seen = read;
-            if is_settled && self.seen.is_some() && self.seen != self.applied {
+            let is_readable = self.seen.first().is_some_and(Option::is_some);
+            if is_settled && is_readable && self.seen != self.applied {
                 self.applied.clone_from(&self.seen);
                 return;
             }
         }
     }
 
-    /// Takes the content as it is now for known.
+    /// Takes the contents as they are now for known.
     pub(super) async fn acknowledge(&mut self) {
-        self.applied = tokio::fs::read(&self.path).await.ok();
+        self.applied = self.read().await;
         self.seen.clone_from(&self.applied);
+    }
+
+    async fn read(&self) -> Contents {
+        let mut contents = Vec::with_capacity(self.followed.len() + 1);
+        for path in [&self.path].into_iter().chain(&self.followed) {
+            let content = tokio::fs::read(path).await.ok();
+            contents.push(content.map(|content| ContentDigest::of(&content)));
+        }
+        contents
     }
 }
 
@@ -72,7 +106,10 @@ pub(super) fn fixed_at_start(started: &Config, new: &Config) -> Vec<&'static str
 
 /// What guards less under `new` than under `old`, a sentence each.
 pub(super) fn weakenings(old: &Config, new: &Config) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found: Vec<_> = lost_encryption(old, new)
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
     for before in &old.routes {
         match new.routes.iter().find(|route| route.name == before.name) {
             None => found.push(format!("route {} is gone", before.name)),
@@ -88,6 +125,20 @@ pub(super) fn weakenings(old: &Config, new: &Config) -> Vec<String> {
         }
     }
     found
+}
+
+fn lost_encryption(old: &Config, new: &Config) -> Option<&'static str> {
+    let strictness = |clients: Option<ClientCertificates>| match clients {
+        None => 0,
+        Some(ClientCertificates::Optional) => 1,
+        Some(ClientCertificates::Required) => 2,
+    };
+    let before = old.server.tls.as_ref()?;
+    let Some(after) = &new.server.tls else {
+        return Some("clients are spoken to without TLS");
+    };
+    (strictness(after.clients()) < strictness(before.clients()))
+        .then_some("client certificates are asked for less")
 }
 
 fn lost_demands(old: &Config, before: &Route, new: &Config, after: &Route) -> Vec<&'static str> {

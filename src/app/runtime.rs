@@ -21,6 +21,8 @@ use crate::identity::{IssuerId, Thumbprint};
 use crate::keys::{KeysStatus, SkipReason};
 use crate::proxy::Listeners;
 use crate::telemetry::{ConfiguredMetrics, IssuerValues, PulledValues, ServerValues};
+use crate::time::UnixTime;
+use crate::tls::KeyPair;
 
 /// Serves the admin listener on the control plane.
 pub(super) fn serve_admin(
@@ -84,6 +86,7 @@ impl Runtime for State {
         PulledValues {
             issuers: current.issuers.iter().map(values).collect(),
             upstream_servers: servers(&current.config),
+            tls_certificate_expiry: first_expiry(&current.config),
             cache_entries: current.gate.cached_tokens() as u64,
             cache_hits,
             cache_misses,
@@ -124,6 +127,12 @@ impl Runtime for State {
             serde_json::to_value(explanation).unwrap_or_default()
         })
     }
+}
+
+/// When the first of the listener's certificates expires.
+fn first_expiry(config: &Config) -> Option<UnixTime> {
+    let certificates = config.server.tls.as_ref()?.certificates();
+    certificates.iter().map(KeyPair::expires_at).min()
 }
 
 fn issuer_values(name: &Arc<str>, status: &KeysStatus) -> IssuerValues {

@@ -19,6 +19,7 @@ use crate::proxy::Snapshot;
 use crate::revocation::RevocationSet;
 use crate::telemetry::{ConfiguredMetrics, Metrics};
 use crate::time::Clock;
+use crate::tls::Tickets;
 
 /// How often a reload looks whether new keys have come.
 const LOOK: Duration = Duration::from_millis(20);
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub(super) revocations: Arc<RevocationSet>,
     pub(super) clock: Clock,
     pub(super) draining: AtomicBool,
+    /// By them TLS sessions are resumed, whatever is reloaded meanwhile.
+    tickets: Tickets,
     /// Where keys survive a restart; `None` keeps nothing on disk.
     kept_in: Option<PathBuf>,
 }
@@ -76,7 +79,13 @@ impl State {
             Arc::clone(&revocations),
         ));
         let configured = Arc::new(metrics.configure(&config));
-        let snapshot = Snapshot::new(&config, Arc::clone(&gate), Arc::clone(&configured));
+        let tickets = Tickets::new();
+        let snapshot = Snapshot::new(
+            &config,
+            Arc::clone(&gate),
+            Arc::clone(&configured),
+            &tickets,
+        );
         let current = Current {
             config: Arc::new(config),
             metrics: configured,
@@ -90,6 +99,7 @@ impl State {
             revocations,
             clock,
             draining: AtomicBool::new(false),
+            tickets,
             kept_in: state_dir,
         }
     }
@@ -110,7 +120,12 @@ impl State {
         let gate = Gate::new(&config, keys_of(&issuers), Arc::clone(&self.revocations));
         let gate = Arc::new(gate.keeping_tokens_of(&before.gate, &before.config, &config));
         let configured = Arc::new(self.metrics.configure(&config));
-        let snapshot = Snapshot::new(&config, Arc::clone(&gate), Arc::clone(&configured));
+        let snapshot = Snapshot::new(
+            &config,
+            Arc::clone(&gate),
+            Arc::clone(&configured),
+            &self.tickets,
+        );
         let is_kept =
             |old: &RunningIssuer| issuers.iter().any(|new| Arc::ptr_eq(&new.keys, &old.keys));
         let gone: Vec<_> = before

@@ -7,7 +7,10 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::report::{Place, Report};
-use super::{Admin, Config, Fault, Faults, Finding, Warning, sections};
+use super::{
+    Admin, Config, ContentDigest, Fault, Faults, Finding, FollowedFile, Warning, sections,
+};
+use crate::time::Clock;
 
 /// No configuration is larger.
 const LARGEST: u64 = 4 << 20;
@@ -18,8 +21,10 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal but unsafe, in the order of the file.
     pub warnings: Vec<Warning>,
-    /// The text that says it, to know a change by.
-    pub text: String,
+    /// Of the text that says it, to know a change by.
+    pub digest: ContentDigest,
+    /// The files whose change is a change of the configuration too.
+    pub followed: Vec<FollowedFile>,
 }
 
 /// Reads the configuration in `path`, and the files that it names. Nothing is written, and no network is asked.
@@ -56,7 +61,7 @@ pub fn load_admin(path: &Path) -> LoadedAdmin {
             };
         }
     };
-    let report = Report::new(path, &text);
+    let report = Report::new(path, &text, Clock::system().now());
     let (table, errors) = DeTable::parse_recoverable(&text);
     let table = table.get_ref();
     report_syntax(&report, &text, &errors);
@@ -103,7 +108,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Faults {
     let valid = error.utf8_error().valid_up_to();
     let readable = error.as_bytes().get(..valid).unwrap_or_default();
     let text = String::from_utf8_lossy(readable);
-    let report = Report::new(path, &text);
+    let report = Report::new(path, &text, Clock::system().now());
     report.fault(
         syntax(valid),
         "holds bytes that are no UTF-8, expected TOML in UTF-8",
@@ -117,7 +122,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Faults {
 /// # Errors
 /// Every fault at once, in the order of the text.
 pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Faults> {
-    let report = Report::new(path, text);
+    let report = Report::new(path, text, Clock::system().now());
     let (table, errors) = DeTable::parse_recoverable(text);
     // What a broken text was meant to say is not worth guessing: its other faults come next time.
     let config = if errors.is_empty() {
@@ -130,12 +135,14 @@ pub fn load_text(text: &str, path: &Path) -> Result<Loaded, Faults> {
         // Cannot happen: whoever gives up reports why. Refusing is the safe answer all the same.
         report.fault(syntax(0), "is unusable, expected a complete configuration");
     }
+    let followed = report.followed();
     let (faults, warnings) = report.into_findings();
     match config {
         Some(config) if faults.is_empty() => Ok(Loaded {
             config,
             warnings,
-            text: text.to_owned(),
+            digest: ContentDigest::of(text.as_bytes()),
+            followed,
         }),
         _ => Err(Faults { faults, warnings }),
     }

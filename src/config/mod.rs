@@ -27,11 +27,12 @@ mod web_address;
 pub use claim_path::ClaimPath;
 pub use issuer_pattern::{IssuerPattern, Tenants};
 pub use load::{Loaded, LoadedAdmin, load, load_admin, load_text};
-pub use report::{Fault, Faults, Finding, Warning};
+pub use report::{ContentDigest, Fault, Faults, Finding, FollowedFile, Warning};
 pub use secret::Secret;
 
 use crate::algorithm::AlgorithmSet;
 use crate::identity::{ClaimSlot, IssuerId};
+use crate::tls::{ClientTls, ServerTls};
 
 /// Everything the file says.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +97,8 @@ pub struct Server {
     pub docs_url: Option<String>,
     pub drain_delay: Duration,
     pub drain: Duration,
+    /// `None`: plain HTTP.
+    pub tls: Option<ServerTls>,
     pub limits: Limits,
 }
 
@@ -223,9 +226,13 @@ pub struct Upstream {
     pub keep_alive: Duration,
     pub retries: u32,
     pub host: UpstreamHost,
+    /// For the servers that are spoken to by TLS; there is none otherwise.
+    pub tls: Option<ClientTls>,
+    /// The name that every server's certificate must be for; `None`: that of its URL.
+    pub server_name: Option<String>,
 }
 
-/// One of `servers`: `http://HOST[:PORT]`.
+/// One of `servers`: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
     /// A name or an address, IPv6 without brackets.
@@ -233,6 +240,8 @@ pub struct UpstreamServer {
     pub port: u16,
     /// `HOST[:PORT]` as it stands in a Host header.
     pub authority: String,
+    /// `https`
+    pub secure: bool,
 }
 
 /// The Host that an upstream sees.

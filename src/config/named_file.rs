@@ -11,9 +11,13 @@ use data_encoding::BASE64;
 
 use super::Secret;
 use super::node::Text;
+use crate::tls::{Flaw, KeyPair, Roots};
 
 /// More than any of these files holds.
 const LARGEST: u64 = 16 << 20;
+
+const NO_CERTIFICATE: &str =
+    "names a file without a readable certificate, expected PEM with -----BEGIN CERTIFICATE-----";
 
 /// A file that could be read.
 pub(super) struct NamedFile {
@@ -65,6 +69,45 @@ fn describe(error: &std::io::Error) -> String {
     }
 }
 
+/// Reads a certificate and its private key, each named by its own text; what is wrong is a fault of the one that it is wrong with.
+pub(super) fn read_key_pair(certificate: &Text<'_>, private_key: &Text<'_>) -> Option<KeyPair> {
+    let (chain, key) = (read_followed(certificate), read_followed(private_key));
+    let key = key.inspect(|key| warn_if_shared(private_key, &key.metadata))?;
+    let now = certificate.node.report().now();
+    match KeyPair::read(&chain?.content, &key.content, now) {
+        Ok(key_pair) => Some(key_pair),
+        Err(Flaw::Certificate(problem)) => {
+            certificate
+                .node
+                .fault(format!("names a file that {problem}"));
+            None
+        }
+        Err(Flaw::PrivateKey(problem)) => {
+            private_key
+                .node
+                .fault(format!("names a file that {problem}"));
+            None
+        }
+    }
+}
+
+/// Reads the certificates of authorities.
+pub(super) fn read_roots(text: &Text<'_>) -> Option<Roots> {
+    let file = read_followed(text)?;
+    let roots = Roots::read(&file.content);
+    if roots.is_none() {
+        text.node.fault(NO_CERTIFICATE);
+    }
+    roots
+}
+
+/// Reads the file; from then on its change is a change of the configuration.
+fn read_followed(text: &Text<'_>) -> Option<NamedFile> {
+    let file = read(text)?;
+    text.node.report().follow(&file.path, &file.content);
+    Some(file)
+}
+
 /// Reads a secret: it may not be empty, and should be nobody else's.
 pub(super) fn read_secret(text: &Text<'_>) -> Option<(PathBuf, Secret)> {
     let file = read(text)?;
@@ -113,8 +156,7 @@ pub(super) fn read_certificates(text: &Text<'_>) -> Option<Vec<u8>> {
         .skip(1)
         .peekable();
     if blocks.peek().is_none() || !blocks.all(is_encoded) {
-        text.node
-            .fault("names a file without a readable certificate, expected PEM with -----BEGIN CERTIFICATE-----");
+        text.node.fault(NO_CERTIFICATE);
         return None;
     }
     Some(file.content)

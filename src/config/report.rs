@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::time::UnixTime;
+
 /// One place in the file and what is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -82,6 +84,29 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// A file that the configuration names and that belongs to it: read anew, it makes the configuration another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowedFile {
+    pub path: PathBuf,
+    /// Of what it held when it was read.
+    pub digest: ContentDigest,
+}
+
+/// Tells one content of a file from another, without keeping what may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentDigest([u8; 32]);
+
+impl ContentDigest {
+    pub fn of(content: &[u8]) -> Self {
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(hash.as_ref()) {
+            *to = *from;
+        }
+        Self(digest)
+    }
+}
+
 /// Where something stands: the path of its key, and the byte at which it begins.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -94,18 +119,40 @@ pub(super) struct Place {
 pub(super) struct Report<'text> {
     file: &'text Path,
     text: &'text str,
+    now: UnixTime,
+    followed: RefCell<Vec<FollowedFile>>,
     faults: RefCell<Vec<(Place, String)>>,
     warnings: RefCell<Vec<(Place, String)>>,
 }
 
 impl<'text> Report<'text> {
-    pub(super) fn new(file: &'text Path, text: &'text str) -> Self {
+    pub(super) fn new(file: &'text Path, text: &'text str, now: UnixTime) -> Self {
         Self {
             file,
             text,
+            now,
+            followed: RefCell::default(),
             faults: RefCell::default(),
             warnings: RefCell::default(),
         }
+    }
+
+    /// When the file is read: what has expired by then is of no use.
+    pub(super) fn now(&self) -> UnixTime {
+        self.now
+    }
+
+    /// A change of that file is a change of the configuration.
+    pub(super) fn follow(&self, path: &Path, content: &[u8]) {
+        self.followed.borrow_mut().push(FollowedFile {
+            path: path.to_owned(),
+            digest: ContentDigest::of(content),
+        });
+    }
+
+    /// The files that were followed so far.
+    pub(super) fn followed(&self) -> Vec<FollowedFile> {
+        self.followed.take()
     }
 
     pub(super) fn fault(&self, place: Place, message: impl Into<String>) {

@@ -139,7 +139,41 @@ pub struct Server {
     /// Then open requests may finish.
     #[schemars(extend("default" = "20s"))]
     pub drain: Option<Duration>,
+    pub tls: Option<Tls>,
     pub limits: Option<Limits>,
+}
+
+/// TLS towards clients; absent: plain HTTP. A change of the files is a change of the configuration.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file of the certificate, those of its issuers after it.
+    #[schemars(length(min = 1))]
+    pub certificate: String,
+    /// PEM file of the certificate's private key, not encrypted.
+    #[schemars(length(min = 1))]
+    pub private_key: String,
+    /// Ask clients for certificates of these authorities (PEM file).
+    pub client_ca: Option<String>,
+    /// Whether a client may come without one.
+    #[schemars(extend("enum" = ["required", "optional"]))]
+    pub client_certificates: Option<String>,
+    /// Further certificates, for clients that ask for their names.
+    pub sni: Option<Vec<Sni>>,
+}
+
+/// A certificate for certain names.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Sni {
+    /// Names such as "api.example.com" or "*.example.com"; default: those of the certificate.
+    pub names: Option<Vec<String>>,
+    /// PEM file of the certificate, those of its issuers after it.
+    #[schemars(length(min = 1))]
+    pub certificate: String,
+    /// PEM file of the certificate's private key, not encrypted.
+    #[schemars(length(min = 1))]
+    pub private_key: String,
 }
 
 /// What one client may take.
@@ -301,7 +335,7 @@ pub struct Upstream {
     /// The name by which routes refer to it.
     #[schemars(length(min = 1, max = 128))]
     pub name: String,
-    /// `http://HOST[:PORT]`
+    /// `http://HOST[:PORT]` or `https://HOST[:PORT]`
     #[schemars(length(min = 1))]
     pub servers: Vec<String>,
     #[schemars(extend("default" = "2s"))]
@@ -318,6 +352,14 @@ pub struct Upstream {
     /// The Host that the upstream sees: the client's, or its own.
     #[schemars(extend("default" = "preserve", "enum" = ["preserve", "upstream"]))]
     pub host: Option<String>,
+    /// PEM file of certificates to trust instead of the system's roots; only with `https://`.
+    pub ca: Option<String>,
+    /// PEM file of a certificate to show to servers that ask for one; only with `https://`.
+    pub client_certificate: Option<String>,
+    /// PEM file of its private key.
+    pub client_key: Option<String>,
+    /// The name that the servers' certificates must be for; default: the host of the URL.
+    pub server_name: Option<String>,
 }
 
 /// Which requests go where, and what their tokens must be.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Limits;
 
-use super::gathered_write::poll_write_slices;
+use super::transport::Transport;
 
 /// How long a lingering close takes at most.
 const LINGER: Duration = Duration::from_secs(10);
@@ -136,16 +136,16 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A client's socket.
+/// A client's connection.
 #[derive(Debug)]
-pub(super) struct ClientStream {
-    stream: TcpStream,
+pub(super) struct ClientStream<T> {
+    stream: T,
     activity: Rc<Activity>,
     linger: Option<Linger>,
 }
 
-impl ClientStream {
-    pub(super) fn new(stream: TcpStream, activity: Rc<Activity>) -> Self {
+impl<T> ClientStream<T> {
+    pub(super) fn new(stream: T, activity: Rc<Activity>) -> Self {
         Self {
             stream,
             activity,
@@ -154,7 +154,7 @@ impl ClientStream {
     }
 }
 
-impl AsyncRead for ClientStream {
+impl<T: Transport> AsyncRead for ClientStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -169,7 +169,7 @@ impl AsyncRead for ClientStream {
     }
 }
 
-impl AsyncWrite for ClientStream {
+impl<T: Transport> AsyncWrite for ClientStream<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -183,7 +183,7 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        poll_write_slices(Pin::new(&mut self.stream), context, slices)
+        Pin::new(&mut self.stream).poll_write_slices(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -206,7 +206,8 @@ impl AsyncWrite for ClientStream {
             this.activity.phase.set(Phase::Lingering);
         }
         let linger = this.linger.get_or_insert_with(Linger::new);
-        linger.poll(&mut this.stream, context).map(Ok)
+        // What still comes is not looked at: it need not be deciphered either.
+        linger.poll(this.stream.socket(), context).map(Ok)
     }
 }
 

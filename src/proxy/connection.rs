@@ -7,12 +7,14 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -21,8 +23,10 @@ use crate::config::Limits;
 use super::Proxy;
 use super::activity::{Activity, ClientStream};
 use super::drain::{DrainWatch, Phase};
-use super::forwarding::Peer;
+use super::forwarding::{Channel, Peer};
+use super::handshake::handshake;
 use super::timer::Timer;
+use super::transport::Transport;
 use super::worker::Worker;
 
 /// How long a drain waits before it closes an idle connection: a request that is on its way when the drain begins is
@@ -38,12 +42,35 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    // A connection must not keep a configuration alive.
+    let tls = worker.view().snapshot.tls.clone();
+    match tls {
+        None => serve_http1(stream, Peer::new(address, Channel::Plain), worker).await,
+        // On the heap, so that plain connections need not have its size.
+        Some(tls) => Box::pin(serve_tls(tls, stream, address, worker)).await,
+    }
+}
+
+async fn serve_tls(
+    tls: Arc<ServerConfig>,
+    stream: TcpStream,
+    address: SocketAddr,
+    worker: Rc<Worker>,
+) {
+    let within = worker.view().snapshot.limits.header_timeout;
+    let Some(stream) = handshake(tls, stream, within, &worker).await else {
+        return;
+    };
+    serve_http1(*stream, Peer::new(address, Channel::Tls), worker).await;
+}
+
+async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
     let limits = worker.view().snapshot.limits;
     let activity = Activity::new();
     let stream = TokioIo::new(ClientStream::new(stream, Rc::clone(&activity)));
     let proxy = Rc::new(Proxy {
         worker: Rc::clone(&worker),
-        peer: Rc::new(Peer::new(address)),
+        peer: Rc::new(peer),
         activity: Rc::clone(&activity),
         timer: Timer::default(),
     });

@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, RouteId, UpstreamId};
+    use crate::proxy::forwarding::Channel;
     use crate::proxy::testing;
 
     struct Settings {
@@ -164,7 +165,7 @@ mod tests {
                         IdentitySource::Scope,
                     ),
                 ],
-                peer: Peer::new("192.0.2.7:9".parse().unwrap()),
+                peer: Peer::new("192.0.2.7:9".parse().unwrap(), Channel::Plain),
             }
         }
 

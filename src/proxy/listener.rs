@@ -17,8 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use super::complaint::Complaint;
 use super::connection;
 use super::worker::Worker;
 
@@ -26,8 +27,6 @@ use super::worker::Worker;
 const BACKLOG: i32 = 4096;
 /// How long accepting rests after an error.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// How often accept errors are logged.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bound sockets.
 #[derive(Debug)]
@@ -132,7 +131,7 @@ pub(super) async fn accept(
     alive: mpsc::Sender<std::convert::Infallible>,
 ) {
     let mut drain = worker.watch_drain();
-    let mut complaint = None;
+    let complaint = Complaint::default();
     loop {
         let next = next_connection(&listener, &worker);
         select! {
@@ -140,7 +139,7 @@ pub(super) async fn accept(
             accepted = next => match accepted {
                 Ok((slot, stream, address)) => start(&worker, slot, stream, address, &alive),
                 Err(error) => {
-                    complain(&error, &mut complaint);
+                    complain(&error, &complaint);
                     sleep(BACK_OFF).await;
                 }
             },
@@ -194,9 +193,8 @@ fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
 }
 
 /// Out of file descriptors, most likely: worth a line, not a flood.
-fn complain(error: &io::Error, last: &mut Option<Instant>) {
-    if last.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) {
-        *last = Some(Instant::now());
+fn complain(error: &io::Error, complaint: &Complaint) {
+    if complaint.is_due() {
         tracing::warn!(%error, "cannot accept connections");
     }
 }

@@ -5,6 +5,7 @@
 
 mod activity;
 mod body;
+mod complaint;
 mod connection;
 mod drain;
 mod exchange;
@@ -12,6 +13,7 @@ mod forward;
 mod forwarding;
 mod framing;
 mod gathered_write;
+mod handshake;
 mod headers;
 mod identity_headers;
 mod listener;
@@ -22,6 +24,7 @@ mod target;
 #[cfg(test)]
 mod testing;
 mod timer;
+mod transport;
 mod upstream;
 mod upstream_connection;
 #[cfg(test)]

@@ -8,10 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::upstream_connection::UpstreamConnection;
+use crate::config::{Upstream, UpstreamServer};
+use crate::tls::{ClientTls, Fingerprint};
+
+use super::upstream_connection::{ServerStream, UpstreamConnection};
 
 /// Which connections may stand in for each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +25,49 @@ pub(super) struct PoolKey {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) keep_alive: Duration,
+    /// `None`: plain HTTP.
+    pub(super) tls: Option<(Fingerprint, String)>,
+}
+
+/// How a server is spoken to by TLS.
+#[derive(Clone, Debug)]
+pub(super) struct PoolTls {
+    settings: ClientTls,
+    /// The name that its certificate must be for.
+    name: String,
+}
+
+impl PoolTls {
+    /// `None` for a server that is spoken to plainly.
+    pub(super) fn of(upstream: &Upstream, server: &UpstreamServer) -> Option<Self> {
+        let settings = upstream.tls.as_ref().filter(|_| server.secure)?;
+        let name = upstream.server_name.as_ref().unwrap_or(&server.host);
+        Some(Self {
+            settings: settings.clone(),
+            name: name.clone(),
+        })
+    }
+
+    /// What tells it from others.
+    pub(super) fn key(&self) -> (Fingerprint, String) {
+        (self.settings.fingerprint(), self.name.clone())
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    /// The server could not be reached.
+    Socket(io::Error),
+    /// It could, and cannot be believed or understood.
+    Tls(io::Error),
 }
 
 /// The idle connections to one server.
 #[derive(Debug)]
 pub(super) struct Pool {
     key: PoolKey,
+    tls: Option<PoolTls>,
     address: Option<IpAddr>,
     /// Longest idle first.
     idle: RefCell<Vec<Idle>>,
@@ -46,8 +89,9 @@ pub(super) struct Lease {
 }
 
 impl Pool {
-    pub(super) fn new(key: PoolKey) -> Self {
+    pub(super) fn new(key: PoolKey, tls: Option<PoolTls>) -> Self {
         Self {
+            tls,
             address: key.host.parse().ok(),
             key,
             idle: RefCell::default(),
@@ -65,7 +109,7 @@ impl Pool {
                 pooled.clear();
                 return None;
             }
-            let connection = idle.connection;
+            let mut connection = idle.connection;
             if connection.is_quiet() && (!carefully || connection.is_alive()) {
                 return Some(self.lease(connection, true));
             }
@@ -73,14 +117,26 @@ impl Pool {
     }
 
     /// A new connection. The caller limits the time.
-    pub(super) async fn connect(self: &Rc<Self>) -> io::Result<Lease> {
+    pub(super) async fn connect(self: &Rc<Self>) -> Result<Lease, ConnectError> {
+        let socket = self.connect_socket().await.map_err(ConnectError::Socket)?;
+        let stream = match &self.tls {
+            None => ServerStream::Plain(socket),
+            Some(tls) => {
+                let secured = secure(tls, socket).await.map_err(ConnectError::Tls)?;
+                ServerStream::Tls(Box::new(secured))
+            }
+        };
+        let connection = Box::new(UpstreamConnection::new(stream));
+        Ok(self.lease(connection, false))
+    }
+
+    async fn connect_socket(&self) -> io::Result<TcpStream> {
         let stream = match self.address {
             Some(address) => TcpStream::connect(SocketAddr::new(address, self.key.port)).await?,
             None => TcpStream::connect((self.key.host.as_str(), self.key.port)).await?,
         };
         stream.set_nodelay(true)?;
-        let connection = Box::new(UpstreamConnection::new(stream));
-        Ok(self.lease(connection, false))
+        Ok(stream)
     }
 
     fn lease(self: &Rc<Self>, connection: Box<UpstreamConnection>, is_reused: bool) -> Lease {
@@ -93,10 +149,17 @@ impl Pool {
 
     /// Drops what has been idle for too long, and what the server has ended.
     pub(super) fn sweep(&self) {
-        self.idle.borrow_mut().retain(|idle| {
+        self.idle.borrow_mut().retain_mut(|idle| {
             idle.since.elapsed() < self.key.keep_alive && idle.connection.is_quiet()
         });
     }
+}
+
+/// TLS on `socket`, with a server that proves to be who it should be.
+async fn secure(tls: &PoolTls, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(tls.name.clone()).map_err(io::Error::other)?;
+    let connector = TlsConnector::from(tls.settings.config());
+    connector.connect(name, socket).await
 }
 
 impl Lease {

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use rustls::ServerConfig;
 
 use crate::config::{Auth, Config, IdentitySource, Limits, Route, RouteId, Upstream, UpstreamId};
 use crate::gate::Gate;
 use crate::telemetry::ConfiguredMetrics;
+use crate::tls::{HTTP_1_1, Tickets};
 
 use super::forwarding::Forwarding;
 use super::headers::ReservedNames;
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub(super) answers: Answers,
     /// By [`UpstreamId`].
     pub(super) upstreams: Vec<Upstream>,
+    /// `None`: plain HTTP.
+    pub(super) tls: Option<Arc<ServerConfig>>,
     routes: Vec<ForwardingRule>,
 }
 
@@ -48,7 +52,13 @@ pub(super) struct ForwardingRule {
 
 impl Snapshot {
     /// Prepares `config` for requests.
-    pub fn new(config: &Config, gate: Arc<Gate>, metrics: Arc<ConfiguredMetrics>) -> Self {
+    pub fn new(
+        config: &Config,
+        gate: Arc<Gate>,
+        metrics: Arc<ConfiguredMetrics>,
+        tickets: &Tickets,
+    ) -> Self {
+        let tls = config.server.tls.as_ref();
         Self {
             gate,
             metrics,
@@ -59,6 +69,7 @@ impl Snapshot {
             identity_headers: config.identity.headers.clone(),
             answers: Answers::new(config),
             upstreams: config.upstreams.clone(),
+            tls: tls.map(|tls| tls.config(tickets, &[HTTP_1_1])),
             routes: config.routes.iter().map(ForwardingRule::new).collect(),
         }
     }

@@ -42,6 +42,7 @@ pub(super) fn config() -> Config {
             docs_url: None,
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(20),
+            tls: None,
             limits: limits(),
         },
         admin: Admin {
@@ -79,6 +80,8 @@ pub(super) fn upstream(servers: &[SocketAddr]) -> Upstream {
         keep_alive: Duration::from_secs(4),
         retries: 1,
         host: UpstreamHost::Preserve,
+        tls: None,
+        server_name: None,
     }
 }
 
@@ -87,6 +90,7 @@ fn server(address: &SocketAddr) -> UpstreamServer {
         host: address.ip().to_string(),
         port: address.port(),
         authority: address.to_string(),
+        secure: false,
     }
 }
 

@@ -19,7 +19,8 @@ use crate::rejection::Rejection;
 use crate::telemetry::UpstreamErrorKind;
 
 use super::body::{BodyProgress, RequestBody, UpstreamBody};
-use super::pool::{Lease, Pool};
+use super::complaint::Complaint;
+use super::pool::{ConnectError, Lease, Pool};
 use super::snapshot::authority_header;
 use super::timer::Timer;
 use super::upstream_connection::{ExchangeError, push_field};
@@ -28,6 +29,9 @@ use super::upstream_connection::{ExchangeError, push_field};
 const RECYCLED: usize = 64;
 /// Larger maps are rare, and not kept.
 const RECYCLED_FIELDS: usize = 64;
+
+/// How much is said of why TLS failed: it may quote a certificate.
+const LONGEST_REASON: usize = 400;
 
 /// Maps of headers whose memory waits for the next response.
 #[derive(Debug, Default)]
@@ -60,6 +64,9 @@ pub(super) struct Upstream {
 #[derive(Debug)]
 struct Server {
     pool: Rc<Pool>,
+    /// As configured.
+    authority: String,
+    complaint: Complaint,
     /// `None`: the server sees the client's Host.
     host: Option<HeaderValue>,
 }
@@ -88,6 +95,8 @@ impl Upstream {
             .iter()
             .map(|server| Server {
                 pool: pool(server),
+                authority: server.authority.clone(),
+                complaint: Complaint::default(),
                 host: match config.host {
                     UpstreamHost::Preserve => None,
                     UpstreamHost::Upstream => authority_header(&server.authority),
@@ -182,7 +191,11 @@ impl Upstream {
         }
         match timeout(self.connect_timeout, server.pool.connect()).await {
             Ok(Ok(lease)) => Ok((lease, Instant::now())),
-            Ok(Err(error)) => Err(Failure::of_connect(&error)),
+            Ok(Err(ConnectError::Socket(error))) => Err(Failure::of_connect(&error)),
+            Ok(Err(ConnectError::Tls(error))) => {
+                server.complain_of_tls(&error);
+                Err(Failure::of_tls())
+            }
             Err(_) => Err(Failure::of_connect_timeout()),
         }
     }
@@ -233,6 +246,16 @@ impl Upstream {
             if deadline <= Instant::now() {
                 return Err(Failure::of_response_timeout());
             }
+        }
+    }
+}
+
+impl Server {
+    /// Says why TLS did not come about: a certificate that has expired, is for another name or of an unknown authority.
+    fn complain_of_tls(&self, error: &io::Error) {
+        if self.complaint.is_due() {
+            let reason: String = error.to_string().chars().take(LONGEST_REASON).collect();
+            tracing::warn!(server = %self.authority, reason, "no TLS with an upstream server");
         }
     }
 }
@@ -324,6 +347,14 @@ impl Failure {
         }
     }
 
+    /// The server was reached, and nothing was sent to it: it may be another one.
+    const fn of_tls() -> Self {
+        Self {
+            is_unwritten: true,
+            ..Self::new(Rejection::UpstreamUnreachable, Some(UpstreamErrorKind::Tls))
+        }
+    }
+
     const fn of_connect_timeout() -> Self {
         Self {
             is_unwritten: true,
@@ -354,6 +385,9 @@ impl Failure {
                 Self::new(body.fault().unwrap_or(Rejection::RequestMalformed), None)
             }
             ExchangeError::Unreadable => Self::of_protocol(),
+            ExchangeError::Tls => {
+                Self::new(Rejection::UpstreamUnreachable, Some(UpstreamErrorKind::Tls))
+            }
             ExchangeError::Broken => Self {
                 is_unwritten: lease.connection.is_unwritten(),
                 is_unanswered: !lease.connection.has_read(),

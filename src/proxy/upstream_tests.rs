@@ -129,11 +129,13 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 
 fn upstream(config: &config::Upstream) -> Upstream {
     Upstream::new(config, |server| {
-        Rc::new(Pool::new(PoolKey {
+        let key = PoolKey {
             host: server.host.clone(),
             port: server.port,
             keep_alive: config.keep_alive,
-        }))
+            tls: None,
+        };
+        Rc::new(Pool::new(key, None))
     })
 }
 

@@ -19,12 +19,14 @@ use tokio::task::spawn_local;
 use tokio::time::{interval, timeout};
 
 use crate::config::{RouteId, UpstreamServer};
-use crate::telemetry::{AccessLog, AccessRecord, ConnectionGuard, Listener, Metrics, WorkerLog};
+use crate::telemetry::{
+    AccessLog, AccessRecord, ConnectionGuard, HandshakeFailure, Listener, Metrics, WorkerLog,
+};
 use crate::time::{Clock, UnixTime};
 
 use super::drain::{Drain, DrainWatch, Phase};
 use super::listener::{Listeners, Slots, accept};
-use super::pool::{Pool, PoolKey};
+use super::pool::{Pool, PoolKey, PoolTls};
 use super::snapshot::{ForwardingRule, Snapshot};
 use super::upstream::{RecycledMaps, Upstream};
 
@@ -258,6 +260,10 @@ impl Worker {
         self.shared.metrics.connection(Listener::Public)
     }
 
+    pub(super) fn count_failed_handshake(&self, failure: HandshakeFailure) {
+        self.shared.metrics.handshake_failed(failure);
+    }
+
     pub(super) fn slots(&self) -> &Arc<Slots> {
         &self.shared.slots
     }
@@ -301,14 +307,16 @@ fn view_of(snapshot: Arc<Snapshot>, pools: &mut HashMap<PoolKey, Rc<Pool>>) -> V
         .iter()
         .map(|upstream| {
             Upstream::new(upstream, |server: &UpstreamServer| {
+                let tls = PoolTls::of(upstream, server);
                 let key = PoolKey {
                     host: server.host.clone(),
                     port: server.port,
                     keep_alive: upstream.keep_alive,
+                    tls: tls.as_ref().map(PoolTls::key),
                 };
                 let pool = kept.entry(key.clone()).or_insert_with(|| {
                     let known = pools.remove(&key);
-                    known.unwrap_or_else(|| Rc::new(Pool::new(key)))
+                    known.unwrap_or_else(|| Rc::new(Pool::new(key, tls)))
                 });
                 Rc::clone(pool)
             })

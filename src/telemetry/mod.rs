@@ -12,6 +12,6 @@ pub(crate) mod sample;
 pub use access_log::{AccessLog, AccessRecord, WorkerLog};
 pub use logging::{LogGuard, LogSink, start_logging};
 pub use metrics::{
-    ConfiguredMetrics, ConnectionGuard, IssuerValues, Listener, Metrics, PulledValues,
-    ServerValues, UpstreamErrorKind,
+    ConfiguredMetrics, ConnectionGuard, HandshakeFailure, IssuerValues, Listener, Metrics,
+    PulledValues, ServerValues, UpstreamErrorKind,
 };

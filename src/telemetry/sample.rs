@@ -44,6 +44,7 @@ pub(crate) fn config(routes: &[&str]) -> Config {
             docs_url: None,
             drain_delay: second,
             drain: second,
+            tls: None,
             limits: Limits {
                 header_bytes: 1,
                 token_bytes: 1,
@@ -74,6 +75,8 @@ pub(crate) fn config(routes: &[&str]) -> Config {
             keep_alive: second,
             retries: 0,
             host: UpstreamHost::Preserve,
+            tls: None,
+            server_name: None,
         }],
         routes: routes.iter().map(|name| route(name)).collect(),
         identity: IdentityHeaders { headers: vec![] },

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use portcullis::config::{self, KeySource};
+use portcullis::tls::KeyPair;
 use tempfile::TempDir;
 
+use super::certificates::Authority;
 use super::{check, file_with};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIBszCC\n-----END CERTIFICATE-----\n";
@@ -263,4 +265,165 @@ fn a_file_that_cannot_be_read_is_a_fault() {
     fs::write(house.file(), b"# f\xc3\xbcr\n# f\xfcr\n").unwrap();
     let faults = config::load(&house.file()).unwrap_err().faults;
     assert_eq!((faults[0].0.line, faults[0].0.column), (2, 4));
+}
+
+/// A configuration with that after `[server]`, and that in `[[upstream]]`.
+fn secured(tls: &str, upstream: &str) -> House {
+    let text = file_with("", "")
+        .replace("[[issuer]]", &format!("[server.tls]\n{tls}\n[[issuer]]"))
+        .replace(
+            "servers = [\"http://",
+            &format!("{upstream}\nservers = [\"https://"),
+        );
+    let text = if tls.is_empty() {
+        text.replace("[server.tls]", "")
+    } else {
+        text
+    };
+    House::new(&text)
+}
+
+const PAIR: &str = "certificate = \"a.crt\"\nprivate_key = \"a.key\"";
+
+impl House {
+    /// Certificates of the name `a.example.com` that are good (`a`, `b`), have expired (`old`), or have no name (`bare`).
+    fn with_certificates(self) -> Self {
+        let authority = Authority::new("CA");
+        let folder = self.directory.path();
+        authority.issue(&["a.example.com"]).write(folder, "a");
+        authority.issue(&["a.example.com"]).write(folder, "b");
+        authority.issue(&[]).write(folder, "bare");
+        authority
+            .issue_until(&["a.example.com"], 2020)
+            .write(folder, "old");
+        self.put("ca.crt", &authority.certificate);
+        self
+    }
+}
+
+#[test]
+fn a_certificate_with_its_key_is_good() {
+    let sni = "[[server.tls.sni]]\ncertificate = \"b.crt\"\nprivate_key = \"b.key\"";
+    let clients = "client_ca = \"ca.crt\"\nclient_certificates = \"optional\"";
+    let house = secured(&format!("{PAIR}\n{clients}\n{sni}"), "ca = \"ca.crt\"");
+    let loaded = house.with_certificates().load();
+    assert_eq!(loaded.warnings, []);
+    let tls = loaded.config.server.tls.unwrap();
+    let names: Vec<_> = tls.certificates().iter().map(KeyPair::names).collect();
+    assert_eq!(names, [["a.example.com"], ["a.example.com"]]);
+    assert!(loaded.config.upstreams[0].tls.is_some());
+    let followed = loaded.followed.len();
+    assert_eq!(followed, 6, "two pairs and two authorities");
+}
+
+#[test]
+fn a_wrong_certificate_or_key_is_a_fault_of_its_own_key() {
+    let pem = "PEM with -----BEGIN CERTIFICATE-----";
+    for (certificate, key, fault) in [
+        ("a.crt", "b.key", "private_key: names a file that does not hold the key of the certificate, expected the key that it was made for".to_owned()),
+        ("a.crt", "a.crt", "private_key: names a file that holds no readable private key, expected PEM with -----BEGIN PRIVATE KEY-----, not encrypted".to_owned()),
+        ("a.key", "a.key", format!("certificate: names a file that holds no readable certificate, expected {pem}")),
+        ("old.crt", "old.key", "certificate: names a file that holds a certificate that expired at 2020-01-01T00:00:01Z, expected one that is valid now".to_owned()),
+        ("none.crt", "a.key", "certificate: names a file that does not exist, expected a readable file (a relative path begins beside this configuration)".to_owned()),
+        ("a.crt", "none.key", "private_key: names a file that does not exist, expected a readable file (a relative path begins beside this configuration)".to_owned()),
+    ] {
+        let tls = format!("certificate = \"{certificate}\"\nprivate_key = \"{key}\"");
+        let house = secured(&tls, "ca = \"ca.crt\"").with_certificates();
+        assert_eq!(house.fault(), format!("server.tls.{fault}"));
+        let upstream = format!("ca = \"ca.crt\"\nclient_certificate = \"{certificate}\"\nclient_key = \"{key}\"");
+        let house = secured("", &upstream).with_certificates();
+        let fault = fault.replace("private_key:", "client_key:");
+        let fault = if fault.starts_with("certificate") { format!("client_{fault}") } else { fault };
+        assert_eq!(house.fault(), format!("upstream[0].{fault}"));
+    }
+}
+
+#[test]
+fn faults_of_tls_name_what_is_wrong() {
+    let sni = |more: &str| {
+        format!(
+            "{PAIR}\n[[server.tls.sni]]\ncertificate = \"bare.crt\"\nprivate_key = \"bare.key\"\n{more}"
+        )
+    };
+    for (tls, fault) in [
+        (
+            "private_key = \"a.key\"".to_owned(),
+            "server.tls.certificate: is missing, expected the file of a certificate in PEM",
+        ),
+        (
+            format!("{PAIR}\nclient_certificates = \"optional\""),
+            "server.tls.client_ca: is missing, expected the authorities of client certificates, without which none can be asked for",
+        ),
+        (
+            format!("{PAIR}\nclient_ca = \"a.key\""),
+            "server.tls.client_ca: names a file without a readable certificate, expected PEM with -----BEGIN CERTIFICATE-----",
+        ),
+        (
+            format!("{PAIR}\nsni = 1"),
+            "server.tls.sni: found an integer, expected an array of tables",
+        ),
+        (
+            format!("{PAIR}\nversions = []"),
+            "server.tls.versions: is unknown, expected one of certificate, client_ca, client_certificates, private_key, sni",
+        ),
+        (
+            sni(""),
+            "server.tls.sni[0].names: is missing, expected the names for which it is shown: the certificate itself has none",
+        ),
+        (
+            sni("names = [\"10.0.0.1\"]"),
+            "server.tls.sni[0].names[0]: is no name that a client can ask for, expected one such as \"api.example.com\" or \"*.example.com\"",
+        ),
+    ] {
+        assert_eq!(
+            secured(&tls, "ca = \"ca.crt\"").with_certificates().fault(),
+            fault
+        );
+    }
+    let twice = "[[server.tls.sni]]\ncertificate = \"a.crt\"\nprivate_key = \"a.key\"\n";
+    let house = secured(&format!("{PAIR}\n{twice}{twice}"), "ca = \"ca.crt\"").with_certificates();
+    assert_eq!(
+        house.fault(),
+        "server.tls.sni[1].names: holds a name that an earlier certificate has already, expected each name once"
+    );
+}
+
+#[test]
+fn faults_of_tls_towards_upstreams_name_what_is_wrong() {
+    for (upstream, fault) in [
+        (
+            "ca = \"a.key\"",
+            "ca: names a file without a readable certificate, expected PEM with -----BEGIN CERTIFICATE-----",
+        ),
+        (
+            "ca = \"ca.crt\"\nclient_key = \"a.key\"",
+            "client_certificate: is missing, expected the file of the key's certificate in PEM",
+        ),
+        (
+            "ca = \"ca.crt\"\nclient_certificate = \"a.crt\"",
+            "client_key: is missing, expected the file of the certificate's private key in PEM",
+        ),
+        (
+            "ca = \"ca.crt\"\nserver_name = \"a b\"",
+            "server_name: is no name that a certificate can be for, expected one such as \"orders.internal\"",
+        ),
+    ] {
+        let house = secured("", upstream).with_certificates();
+        assert_eq!(house.fault(), format!("upstream[0].{fault}"));
+    }
+    let plain = file_with("", "").replace("servers = [", "ca = \"ca.crt\"\nservers = [");
+    assert_eq!(
+        House::new(&plain).with_certificates().fault(),
+        "upstream[0].ca: bears on TLS, which no server of this upstream speaks, expected https:// in servers"
+    );
+}
+
+#[test]
+fn a_key_that_others_may_read_is_warned_of() {
+    let house = secured(PAIR, "ca = \"ca.crt\"").with_certificates();
+    let key = house.directory.path().join("a.key");
+    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    let warnings = house.load().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].0.key, "server.tls.private_key");
 }

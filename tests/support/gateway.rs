@@ -89,6 +89,12 @@ impl Gateway {
         Self::start_in(folder)
     }
 
+    /// The same, in a folder that holds other files already.
+    pub fn written_in(folder: Arc<TempDir>, configuration: &str) -> Self {
+        write_configuration(folder.path(), configuration);
+        Self::start_in(folder)
+    }
+
     /// Starts with the configuration that is in that folder already.
     pub fn start_in(folder: Arc<TempDir>) -> Self {
         let path = folder.path().join("portcullis.toml");

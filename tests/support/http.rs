@@ -53,16 +53,27 @@ impl Response {
 }
 
 /// One connection that is kept.
-pub struct Connection {
-    reader: BufReader<TcpStream>,
+pub struct Connection<S = TcpStream> {
+    reader: BufReader<S>,
+}
+
+/// A connection that waits for nothing longer than answers take.
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_nodelay(true).expect("no delay");
+    stream
 }
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_nodelay(true).expect("no delay");
+        Self::over(connect(address))
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    pub fn over(stream: S) -> Self {
         Self {
             reader: BufReader::new(stream),
         }
@@ -154,8 +165,12 @@ impl Connection {
         }
     }
 
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &S {
         self.reader.get_ref()
+    }
+
+    pub fn stream_mut(&mut self) -> &mut S {
+        self.reader.get_mut()
     }
 }
 

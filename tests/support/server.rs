@@ -77,6 +77,16 @@ impl Server {
         address: SocketAddr,
         handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::start_over(address, Some, handler)
+    }
+
+    /// Speaks through what `wrap` makes of each connection.
+    pub fn start_over<S: Read + Write>(
+        address: SocketAddr,
+        wrap: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+        handler: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let wrap = Arc::new(wrap);
         let listener = TcpListener::bind(address).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -89,7 +99,12 @@ impl Server {
             for (number, stream) in listener.incoming().enumerate() {
                 let shared = Arc::clone(&accepting);
                 let Ok(stream) = stream else { return };
-                std::thread::spawn(move || converse(stream, number, &shared));
+                let wrap = Arc::clone(&wrap);
+                std::thread::spawn(move || {
+                    if let Some(stream) = wrap(stream) {
+                        converse(stream, number, &shared);
+                    }
+                });
             }
         });
         Self { address, shared }
@@ -167,7 +182,7 @@ impl Server {
     }
 }
 
-fn converse(stream: TcpStream, number: usize, shared: &Shared) {
+fn converse<S: Read + Write>(stream: S, number: usize, shared: &Shared) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader, number) {
         {
@@ -199,7 +214,7 @@ fn with_body(status: u16, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
+fn line(reader: &mut impl BufRead) -> Option<String> {
     let mut line = Vec::new();
     let length = reader.read_until(b'\n', &mut line).ok()?;
     (length > 0).then(|| {
@@ -209,7 +224,7 @@ fn line(reader: &mut BufReader<TcpStream>) -> Option<String> {
     })
 }
 
-fn fields(reader: &mut BufReader<TcpStream>) -> Option<Vec<(String, String)>> {
+fn fields(reader: &mut impl BufRead) -> Option<Vec<(String, String)>> {
     let mut fields = Vec::new();
     loop {
         let line = line(reader)?;
@@ -221,7 +236,7 @@ fn fields(reader: &mut BufReader<TcpStream>) -> Option<Vec<(String, String)>> {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Received> {
+fn read_request(reader: &mut impl BufRead, connection: usize) -> Option<Received> {
     let first = line(reader)?;
     let mut words = first.split(' ');
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());

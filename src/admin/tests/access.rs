@@ -1,6 +1,7 @@
 //! Who may ask, what health says, and what attackers get.
 
 use super::*;
+use crate::tls::{KeyPair, ServerTls};
 
 #[tokio::test]
 async fn metrics_and_health_are_open_and_the_rest_needs_the_credential() {
@@ -259,4 +260,35 @@ async fn the_end_closes_idle_connections() {
     idle.read_to_end(&mut rest).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// TLS with a certificate that was good once and expires at the beginning of that year.
+fn tls_until(year: i32) -> ServerTls {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let (certificate, key) = (certificate.as_bytes(), key.serialize_pem());
+    let once = UnixTime::from_seconds(1_000_000_000);
+    let key_pair = KeyPair::read(certificate, key.as_bytes(), once).unwrap();
+    ServerTls::new(key_pair, Vec::new(), None).unwrap()
+}
+
+#[tokio::test]
+async fn an_expired_certificate_degrades_but_takes_no_traffic_away() {
+    // It is 2030.
+    for (year, word) in [(2031, "ok"), (2029, "degraded")] {
+        let mut config = config();
+        config.server.tls = Some(tls_until(year));
+        let fake = Fake::new(config, Phase::Running, 2, true);
+        let gateway = Gateway::running(fake, true).await;
+        let reply = gateway.get("/readyz").await;
+        let document = reply.json();
+        assert_eq!((reply.status, &document["status"]), (200, &json!(word)));
+        assert_eq!(
+            document["tls_certificates"][0]["names"],
+            json!(["a.example"])
+        );
+    }
 }

@@ -88,6 +88,19 @@ struct Fake {
     tried: bool,
 }
 
+impl Fake {
+    fn new(config: Config, phase: Phase, usable: u8, tried: bool) -> Self {
+        let config = Arc::new(config);
+        Self {
+            metrics: Arc::new(Arc::new(Metrics::new()).configure(&config)),
+            config,
+            phase,
+            usable: AtomicU8::new(usable),
+            tried,
+        }
+    }
+}
+
 impl Runtime for Fake {
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config)
@@ -163,14 +176,10 @@ impl Gateway {
     }
 
     async fn with(is_loopback: bool, phase: Phase, usable: u8, tried: bool) -> Self {
-        let config = Arc::new(config());
-        let fake = Fake {
-            metrics: Arc::new(Arc::new(Metrics::new()).configure(&config)),
-            config,
-            phase,
-            usable: AtomicU8::new(usable),
-            tried,
-        };
+        Self::running(Fake::new(config(), phase, usable, tried), is_loopback).await
+    }
+
+    async fn running(fake: Fake, is_loopback: bool) -> Self {
         let clock = Clock::from_fn(|| UnixTime::from_seconds(NOW));
         let revocations = Arc::new(RevocationSet::new());
         let state = AdminState::new(Arc::new(fake), revocations, clock, is_loopback);

@@ -26,6 +26,7 @@ mod path;
 mod revocation;
 mod route;
 mod server;
+mod tls;
 mod upstream;
 
 use super::reader::Section;

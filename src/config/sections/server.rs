@@ -1,4 +1,4 @@
-//! `[server]` and `[server.limits]`.
+//! `[server]` and `[server.limits]`; `[server.tls]` has a file of its own.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -12,10 +12,10 @@ use super::super::quantity::LONGEST_DURATION;
 use super::super::reader::Section;
 use super::super::web_address::WebAddress;
 use super::super::{ErrorDetail, Forwarded, Limits, Server};
-use super::address;
+use super::{address, tls};
 
 /// Keys that are reserved.
-pub(super) const LATER: [&str; 2] = ["proxy_protocol", "tls"];
+pub(super) const LATER: [&str; 1] = ["proxy_protocol"];
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -54,6 +54,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Server> {
         LONGEST_DURATION,
     );
     let drain = section.duration("drain", 20 * SECOND, Duration::ZERO, LONGEST_DURATION);
+    let tls = tls::read_server(section.section("tls"));
     let limits = read_limits(section.section("limits"));
     Some(Server {
         listen: listen?,
@@ -69,6 +70,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Server> {
         docs_url,
         drain_delay,
         drain,
+        tls,
         limits,
     })
 }

@@ -7,17 +7,9 @@ use super::super::quantity::LONGEST_DURATION;
 use super::super::reader::{NOT_YET, Section};
 use super::super::web_address::WebAddress;
 use super::super::{Upstream, UpstreamHost, UpstreamServer};
-use super::{Named, label};
+use super::{Named, label, tls};
 
-const LATER: [&str; 7] = [
-    "balance",
-    "ca",
-    "client_certificate",
-    "client_key",
-    "health",
-    "max_connections",
-    "server_name",
-];
+const LATER: [&str; 3] = ["balance", "health", "max_connections"];
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MOST_RETRIES: u32 = 10;
@@ -50,6 +42,8 @@ fn read(mut section: Section<'_>, name: Option<String>) -> Option<Upstream> {
     let keep_alive = timeout("keep_alive", 4 * SECOND);
     let retries = section.count("retries", 1, 0, MOST_RETRIES);
     let host = section.choice("host", &hosts, UpstreamHost::Preserve);
+    let is_secure = servers.iter().any(|server| server.secure);
+    let tls = tls::read_upstream(&mut section, is_secure);
     section.finish(&LATER);
     Some(Upstream {
         name: name?,
@@ -59,6 +53,8 @@ fn read(mut section: Section<'_>, name: Option<String>) -> Option<Upstream> {
         keep_alive,
         retries,
         host,
+        tls: tls.tls,
+        server_name: tls.server_name,
     })
 }
 
@@ -90,12 +86,14 @@ fn read_servers(section: &mut Section<'_>) -> Vec<UpstreamServer> {
 
 fn read_server(text: &Text<'_>) -> Option<UpstreamServer> {
     let lower = text.value.to_ascii_lowercase();
-    if ["https:", "h2c:", "unix:"]
+    if ["h2c:", "unix:"]
         .iter()
         .any(|scheme| lower.starts_with(scheme))
     {
-        text.node
-            .fault(NOT_YET.replace("this key to be left out", "http://HOST[:PORT]"));
+        text.node.fault(NOT_YET.replace(
+            "this key to be left out",
+            "http://HOST[:PORT] or https://HOST[:PORT]",
+        ));
         return None;
     }
     let problem = match WebAddress::parse(text.value) {
@@ -105,7 +103,7 @@ fn read_server(text: &Text<'_>) -> Option<UpstreamServer> {
         Err(problem) => problem,
     };
     text.node.fault(format!(
-        "{problem}, expected http://HOST[:PORT] without user, path and query"
+        "{problem}, expected http://HOST[:PORT] or https://HOST[:PORT] without user, path and query"
     ));
     None
 }
@@ -114,10 +112,13 @@ fn server(address: &WebAddress) -> UpstreamServer {
     let bare = address.host.trim_start_matches('[').trim_end_matches(']');
     UpstreamServer {
         host: bare.to_owned(),
-        port: address.port.unwrap_or(80),
+        port: address
+            .port
+            .unwrap_or(if address.secure { 443 } else { 80 }),
         authority: match address.port {
             Some(port) => format!("{}:{port}", address.host),
             None => address.host.clone(),
         },
+        secure: address.secure,
     }
 }

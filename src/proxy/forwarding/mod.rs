@@ -26,19 +26,28 @@ pub(super) struct Forwarding {
     via: bool,
 }
 
+/// How a connection comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channel {
+    Plain,
+    Tls,
+}
+
 /// The peer of a connection, prepared once for all of its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     address: IpAddr,
     text: HeaderValue,
+    channel: Channel,
 }
 
 impl Peer {
     /// An IPv4 address that came in over an IPv6 socket is an IPv4 address.
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr, channel: Channel) -> Self {
         let address = address.ip().to_canonical();
         Self {
             address,
+            channel,
             text: header_value(address.to_string()).unwrap_or(HeaderValue::from_static("unknown")),
         }
     }
@@ -60,7 +69,7 @@ pub(super) struct Origin {
     /// The trusted proxies between that hop and the peer, in the order of the request's way, the peer excluded; empty
     /// where the client is the peer.
     between: Vec<IpAddr>,
-    /// The client spoke TLS to the first trusted proxy.
+    /// The client spoke TLS to us, or to the first trusted proxy.
     secure: bool,
     /// The host as a trusted proxy gives it.
     host: Option<HeaderValue>,
@@ -87,26 +96,30 @@ impl Forwarding {
     /// Where a request with these headers came from.
     pub(super) fn origin(&self, peer: &Peer, headers: &HeaderMap) -> Origin {
         if !self.trusts(peer.address) {
-            return Origin::of_peer(peer.address);
+            return Origin::of_peer(peer);
         }
         let hops = match self.family {
             Forwarded::XForwarded => x_forwarded_hops(headers),
             Forwarded::Forwarded => forwarded_hops(headers),
             Forwarded::None => Vec::new(),
         };
-        self.walk(peer.address, &hops)
+        self.walk(peer, &hops)
     }
 
     /// Right to left to the first untrusted hop, or to the last readable one.
-    fn walk(&self, peer: IpAddr, hops: &[Hop]) -> Origin {
+    fn walk(&self, peer: &Peer, hops: &[Hop]) -> Origin {
         let mut origin = Origin::of_peer(peer);
         let mut passed = Vec::new();
         for hop in hops.iter().rev() {
             if !self.trusts(origin.client) {
                 break;
             }
-            let proto = hop.proto.as_deref();
-            origin.secure = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+            // A peer that does not tell has the client speak as it speaks to us itself.
+            let is_ours = origin.client == peer.address && passed.is_empty();
+            origin.secure = match hop.proto.as_deref() {
+                Some(proto) => proto.eq_ignore_ascii_case("https"),
+                None => is_ours && origin.secure,
+            };
             origin.host = hop.host.as_deref().and_then(believable_host);
             let Some(address) = hop.address else { break };
             passed.push(address);
@@ -143,11 +156,11 @@ impl Forwarding {
 }
 
 impl Origin {
-    fn of_peer(peer: IpAddr) -> Self {
+    fn of_peer(peer: &Peer) -> Self {
         Self {
-            client: peer,
+            client: peer.address,
             between: Vec::new(),
-            secure: false,
+            secure: peer.channel == Channel::Tls,
             host: None,
         }
     }

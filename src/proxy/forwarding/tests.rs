@@ -11,7 +11,10 @@ fn forwarding(family: Forwarded) -> Forwarding {
 }
 
 fn peer(address: &str) -> Peer {
-    Peer::new(SocketAddr::new(address.parse().unwrap(), 4711))
+    Peer::new(
+        SocketAddr::new(address.parse().unwrap(), 4711),
+        Channel::Plain,
+    )
 }
 
 fn headers(lines: &[(HeaderName, &'static str)]) -> HeaderMap {

@@ -5,16 +5,13 @@
 //! or copied between a request and its answer. Knows nothing of which server is asked, or how often.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Frame;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::task::spawn_local;
 
 use super::body::RequestBody;
@@ -22,11 +19,14 @@ use super::body::RequestBody;
 mod chunked;
 mod response;
 mod sending;
+mod stream;
 
 use chunked::{Decoder, Part};
 use response::{Framing, take_head};
 pub(super) use sending::push_field;
 use sending::{SendError, Sending};
+use stream::ReadingHalf;
+pub(super) use stream::ServerStream;
 
 /// How much is read at a time: a head, or a body of unknown length.
 const READ: usize = 8 << 10;
@@ -47,9 +47,9 @@ pub(super) struct UpstreamConnection {
 
 #[derive(Debug)]
 enum Stream {
-    Whole(TcpStream),
+    Whole(ServerStream),
     /// A task of its own sends the rest of a request whose answer has come before.
-    Receiving(OwnedReadHalf),
+    Receiving(ReadingHalf),
     Gone,
 }
 
@@ -72,10 +72,22 @@ pub(super) enum ExchangeError {
     Broken,
     /// What came is no response.
     Unreadable,
+    /// The server ended it by an alert of TLS: most often it wants another certificate of ours.
+    Tls,
+}
+
+impl ExchangeError {
+    fn of(error: &io::Error) -> Self {
+        let alert = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match alert {
+            Some(rustls::Error::AlertReceived(_)) => Self::Tls,
+            _ => Self::Broken,
+        }
+    }
 }
 
 impl UpstreamConnection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: ServerStream) -> Self {
         Self {
             stream: Stream::Whole(stream),
             sending: Sending::default(),
@@ -158,7 +170,8 @@ impl UpstreamConnection {
                 }
             }
             match ready!(self.poll_read(READ, context)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(ExchangeError::Broken)),
+                Ok(0) => return Poll::Ready(Err(ExchangeError::Broken)),
+                Err(error) => return Poll::Ready(Err(ExchangeError::of(&error))),
                 Ok(_) => self.has_read = true,
             }
         }
@@ -174,7 +187,7 @@ impl UpstreamConnection {
         let Stream::Whole(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else {
             return;
         };
-        let (reader, writer) = stream.into_split();
+        let (reader, writer) = stream.split();
         self.stream = Stream::Receiving(reader);
         let mut sending = std::mem::take(&mut self.sending);
         spawn_local(async move {
@@ -268,22 +281,19 @@ impl UpstreamConnection {
     }
 
     /// The server is not known to have hung up or to have said anything unasked.
-    pub(super) fn is_quiet(&self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        match &self.stream {
-            Stream::Whole(stream) => stream.poll_read_ready(&mut context).is_pending(),
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match &mut self.stream {
+            Stream::Whole(stream) => stream.is_quiet(),
             Stream::Receiving(_) | Stream::Gone => false,
         }
     }
 
     /// The same, and the operating system is asked.
     pub(super) fn is_alive(&self) -> bool {
-        let Stream::Whole(stream) = &self.stream else {
-            return false;
-        };
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = socket2::SockRef::from(stream).peek(&mut byte);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        match &self.stream {
+            Stream::Whole(stream) => stream.is_drained(),
+            Stream::Receiving(_) | Stream::Gone => false,
+        }
     }
 
     fn poll_read(&mut self, amount: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {

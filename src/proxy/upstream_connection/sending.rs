@@ -26,6 +26,17 @@ pub(super) enum SendError {
     Connection,
 }
 
+/// What is still to be done once nothing waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    /// The body goes on.
+    #[default]
+    Body,
+    /// TLS may hold what the socket did not take.
+    Flush,
+    Nothing,
+}
+
 /// A request that is being sent.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
@@ -35,7 +46,7 @@ pub(super) struct Sending {
     /// What is to be written after it.
     data: Bytes,
     is_chunked: bool,
-    is_body_over: bool,
+    rest: Rest,
     has_written: bool,
 }
 
@@ -46,7 +57,7 @@ impl Sending {
         self.written = 0;
         self.data = Bytes::new();
         self.is_chunked = is_chunked;
-        self.is_body_over = false;
+        self.rest = Rest::Body;
         self.has_written = false;
         &mut self.waiting
     }
@@ -58,7 +69,7 @@ impl Sending {
 
     /// The whole request has been written.
     pub(super) fn is_over(&self) -> bool {
-        self.is_body_over && !self.is_waiting()
+        self.rest == Rest::Nothing && !self.is_waiting()
     }
 
     fn is_waiting(&self) -> bool {
@@ -74,17 +85,25 @@ impl Sending {
     ) -> Poll<Result<(), SendError>> {
         loop {
             // Before anything is written, what of the body is there already is taken along.
-            if !self.is_body_over && self.data.is_empty() && self.waiting.len() < COPIED {
+            if self.rest == Rest::Body && self.data.is_empty() && self.waiting.len() < COPIED {
                 match self.take_part(body, context) {
                     Poll::Ready(Ok(())) => continue,
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(SendError::Body)),
-                    Poll::Pending if !self.is_waiting() => return Poll::Pending,
+                    Poll::Pending if !self.is_waiting() => {
+                        // TLS may still hold what the socket did not take; while the body is waited for, it goes out.
+                        return match stream.as_mut().poll_flush(context) {
+                            Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Connection)),
+                            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                        };
+                    }
                     Poll::Pending => {}
                 }
             }
             if !self.is_waiting() {
-                if self.is_body_over {
-                    return Poll::Ready(Ok(()));
+                if self.rest != Rest::Body {
+                    let flushed = ready!(stream.as_mut().poll_flush(context));
+                    self.rest = Rest::Nothing;
+                    return Poll::Ready(flushed.map_err(|_| SendError::Connection));
                 }
                 self.waiting.clear();
                 self.written = 0;
@@ -159,7 +178,7 @@ impl Sending {
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) {
-        self.is_body_over = true;
+        self.rest = Rest::Flush;
         if !self.is_chunked {
             return;
         }

@@ -18,6 +18,7 @@ use crate::time::UnixTime;
 
 mod configured;
 mod family;
+mod handshake;
 mod histogram;
 mod pulled;
 
@@ -25,6 +26,7 @@ use family::{Family, Striped};
 use histogram::Histogram;
 
 pub use configured::ConfiguredMetrics;
+pub use handshake::HandshakeFailure;
 pub use pulled::{IssuerValues, PulledValues, ServerValues};
 
 /// Nanoseconds: 0.5 ms to 30 s.
@@ -80,10 +82,11 @@ pub enum UpstreamErrorKind {
     ResponseTimeout,
     Reset,
     Protocol,
+    Tls,
 }
 
 impl UpstreamErrorKind {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     const fn name(self) -> &'static str {
         match self {
@@ -92,6 +95,7 @@ impl UpstreamErrorKind {
             Self::ResponseTimeout => "response_timeout",
             Self::Reset => "reset",
             Self::Protocol => "protocol",
+            Self::Tls => "tls",
         }
     }
 }
@@ -105,6 +109,7 @@ pub struct Metrics {
     admission_duration: [Arc<Histogram>; Via::ALL.len()],
     upstream_duration: Family<Histogram>,
     upstream_errors: Family<Counter>,
+    handshake_failures: IntCounterVec,
     public_connections: IntGauge,
     admin_connections: IntGauge,
     log_records_dropped: IntCounter,
@@ -194,6 +199,11 @@ impl Metrics {
                 "Exchanges with an upstream that failed, by kind; a retry counts again.",
                 &["upstream", "kind"],
             ),
+            handshake_failures: families.counters(
+                "tls_handshake_failures_total",
+                "TLS handshakes with clients that failed, by reason.",
+                &["reason"],
+            ),
             public_connections: connections.with_label_values(&["public"]),
             admin_connections: connections.with_label_values(&["admin"]),
             log_records_dropped: families.counter(
@@ -234,6 +244,12 @@ impl Metrics {
         };
         open.inc();
         ConnectionGuard(open.clone())
+    }
+
+    /// Counts a connection that ended before it began.
+    pub fn handshake_failed(&self, failure: HandshakeFailure) {
+        let counter = self.handshake_failures.with_label_values(&[failure.name()]);
+        counter.inc();
     }
 
     /// Resolves the handles for the names of a configuration, so that requests look up no label.

@@ -9,12 +9,15 @@ use std::time::Duration;
 use prometheus::{Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::Families;
+use crate::time::UnixTime;
 
 /// What the running parts say of themselves at a scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PulledValues {
     pub issuers: Vec<IssuerValues>,
     pub upstream_servers: Vec<ServerValues>,
+    /// When the first of the listener's certificates expires; `None` without TLS.
+    pub tls_certificate_expiry: Option<UnixTime>,
     /// Verified tokens kept at the moment.
     pub cache_entries: u64,
     /// Since start.
@@ -61,6 +64,7 @@ pub(super) struct PulledFamilies {
     jwks_keys_skipped: IntGaugeVec,
     jwks_age: GaugeVec,
     upstream_server_healthy: IntGaugeVec,
+    tls_certificate_expiry: IntGaugeVec,
     cache_lookups: PulledCounters,
     cache_entries: IntGauge,
     revocations: IntGaugeVec,
@@ -103,6 +107,11 @@ impl PulledFamilies {
                 "Whether a server of an upstream is used.",
                 &["upstream", "server"],
             ),
+            tls_certificate_expiry: families.gauges(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When the first of the certificates for clients expires.",
+                &[],
+            ),
             cache_lookups: counters(
                 "verified_cache_lookups_total",
                 "Lookups in the cache of verified tokens, by result.",
@@ -136,6 +145,12 @@ impl PulledFamilies {
             self.upstream_server_healthy
                 .with_label_values(&[&*server.upstream, &*server.server])
                 .set(i64::from(server.is_healthy));
+        }
+        self.tls_certificate_expiry.reset();
+        if let Some(expiry) = values.tls_certificate_expiry {
+            self.tls_certificate_expiry
+                .with_label_values::<&str>(&[])
+                .set(expiry.as_seconds());
         }
         self.cache_entries.set(clamped(values.cache_entries));
         self.cache_lookups.set(&["hit"], values.cache_hits);
