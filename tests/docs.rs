@@ -236,7 +236,12 @@ fn every_metric_of_the_code_is_in_the_page_for_operators() {
 #[test]
 fn every_reason_in_a_query_or_a_log_line_is_one_of_the_code() {
     let mut checked = 0;
-    for (path, page) in pages() {
+    let rules = ["recording.yaml", "alerts.yaml"].map(|name| {
+        let path = root().join("deploy/prometheus").join(name);
+        let text = fs::read_to_string(&path).expect("a rule file");
+        (path, text)
+    });
+    for (path, page) in pages().into_iter().chain(rules) {
         for opening in ["reason=~\"", "reason=\"", "\"reason\":\""] {
             for rest in page.split(opening).skip(1) {
                 let (reasons, _) = rest.split_once('"').expect("a closing quote");
@@ -248,7 +253,7 @@ fn every_reason_in_a_query_or_a_log_line_is_one_of_the_code() {
             }
         }
     }
-    assert!(checked >= 5, "reasons found: {checked}");
+    assert!(checked >= 15, "reasons found: {checked}");
 }
 
 #[test]
@@ -258,4 +263,27 @@ fn the_pages_name_no_place_on_the_machine_they_were_written_on() {
             assert!(!page.contains(place), "{}: {place}", path.display());
         }
     }
+}
+
+#[test]
+fn every_alert_has_its_place_in_the_runbook_and_links_it() {
+    let read = |path| fs::read_to_string(root().join(path)).expect(path);
+    let (alerts, runbook) = (
+        read("deploy/prometheus/alerts.yaml"),
+        read("docs/runbook.md"),
+    );
+    let after = |prefix| {
+        let lines = alerts.lines().map(str::trim);
+        lines.filter_map(move |line| line.strip_prefix(prefix))
+    };
+    let names: Vec<&str> = after("- alert: ").collect();
+    assert!(names.len() >= 28, "alerts found: {names:?}");
+    let links: Vec<&str> = after("runbook_url: docs/runbook.md#").collect();
+    let expected: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+    assert_eq!(links, expected, "each alert links its own place, in order");
+    let places: Vec<&str> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    assert_eq!(places, names, "the runbook has each alert, in order");
 }

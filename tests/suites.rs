@@ -12,11 +12,19 @@ use std::fs;
 use std::path::Path;
 
 /// Name, the feature that builds it, and what it needs.
-const SUITES: [(&str, &str, &str); 1] = [(
-    "provider",
-    "external",
-    "node, and the npm package `oidc-provider` in tests/provider/node_modules",
-)];
+const SUITES: [(&str, &str, &str); 3] = [
+    ("monitoring", "external", "prometheus and promtool"),
+    (
+        "provider",
+        "external",
+        "node, and the npm package `oidc-provider` in tests/provider/node_modules",
+    ),
+    (
+        "shipping",
+        "external",
+        "systemd-analyze, and the PyPI packages of tests/shipping/requirements.txt",
+    ),
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -69,6 +69,11 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages, one for each command
+    Man {
+        /// Where to
+        folder: PathBuf,
+    },
 }
 
 /// Does what the arguments ask.
@@ -109,6 +114,9 @@ async fn dispatch(
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", out);
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { folder } => {
+            clap_mangen::generate_to(Arguments::command(), folder).map(|()| ExitCode::SUCCESS)
         }
     }
 }

@@ -38,6 +38,24 @@ fn completions_are_printed_for_shells() {
 }
 
 #[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ended = run(&["man", folder.path().to_str().expect("UTF-8")]);
+    assert_eq!(ended.code, 0, "{}", ended.errors);
+    for page in ["portcullis", "portcullis-check", "portcullis-revoke"] {
+        let page = std::fs::read_to_string(folder.path().join(format!("{page}.1")));
+        assert!(page.expect("a page").contains(".SH SYNOPSIS"));
+    }
+    let nowhere = run(&["man", "/nowhere/at/all"]);
+    assert_eq!(nowhere.code, 1);
+    assert!(
+        nowhere.errors.starts_with("portcullis: "),
+        "{}",
+        nowhere.errors
+    );
+}
+
+#[test]
 fn version_is_that_of_the_package() {
     let ended = run(&["--version"]);
     assert_eq!(
