@@ -41,12 +41,11 @@ pub(super) fn read_all(
         names.push(name.clone());
         let place = section.place_of("path");
         let report = section.report();
-        match read(section, (name, path), surroundings, claims) {
-            Some(route) => routes.push((place, copied, report, route)),
-            None => {
-                whole = false;
-                refuse_copied_name(report, copied);
-            }
+        if let Some(route) = read(section, (name, path), surroundings, claims) {
+            routes.push((place, copied, report, route));
+        } else {
+            whole = false;
+            refuse_copied_name(report, copied);
         }
     }
     for (index, (place, copied, report, route)) in routes.iter().enumerate() {
