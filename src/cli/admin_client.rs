@@ -3,16 +3,18 @@
 //! Owns the requests to the admin listener and how their answers are printed. Knows nothing of how a gateway works.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use reqwest::{Client, Method, Response, Url};
 use serde_json::{Map, Value, json};
 
-use crate::config::{self, Admin, Fault, Secret};
-use crate::time::UnixTime;
+use super::revocation_line::line_of;
+use crate::config::{self, Admin, Secret};
+use crate::revocation::RevocationKind;
 
 /// How long a gateway has to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +39,9 @@ pub(super) struct Gateway {
 
 /// `portcullis revoke`
 #[derive(Args, Debug)]
+#[command(
+    override_usage = "portcullis revoke [OPTIONS] --issuer <ISSUER> <--jti <JTI>|--subject <SUBJECT>|--session <SESSION>|--client <CLIENT>|--key <KEY>>\n       portcullis revoke [OPTIONS] --token <TOKEN>"
+)]
 pub(super) struct RevokeArguments {
     #[command(flatten)]
     gateway: Gateway,
@@ -94,8 +99,8 @@ pub(super) struct RestoreArguments {
 pub(super) struct RevocationsArguments {
     #[command(flatten)]
     gateway: Gateway,
-    /// Only of this kind: jti, subject, session, client, key or token
-    #[arg(long)]
+    /// Only of this kind
+    #[arg(long, value_parser = PossibleValuesParser::new(RevocationKind::ALL.map(RevocationKind::name)))]
     kind: Option<String>,
     /// Only of this issuer
     #[arg(long)]
@@ -122,7 +127,7 @@ pub(super) async fn revoke(
     errors: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let outcome: Result<String, String> = async {
-        let target = arguments.gateway.find(errors)?;
+        let target = arguments.gateway.find()?;
         let body = body_of(&arguments)?;
         let answer = target
             .ask(Method::POST, "/api/revocations", &[], Some(body))
@@ -141,7 +146,7 @@ pub(super) async fn restore(
     errors: &mut dyn Write,
 ) -> io::Result<ExitCode> {
     let outcome: Result<String, String> = async {
-        let target = arguments.gateway.find(errors)?;
+        let target = arguments.gateway.find()?;
         let is_id = arguments
             .id
             .bytes()
@@ -168,6 +173,7 @@ pub(super) async fn revocations(
         Err(fault) => return print(Err(fault), out, errors),
     };
     let mut cursor: Option<String> = None;
+    let mut is_empty = true;
     loop {
         let page = match page(&target, &arguments, cursor.as_deref()).await {
             Ok(page) => page,
@@ -179,6 +185,7 @@ pub(super) async fn revocations(
             .into_iter()
             .flatten()
         {
+            is_empty = false;
             if arguments.json {
                 writeln!(out, "{revocation}")?;
             } else {
@@ -188,8 +195,23 @@ pub(super) async fn revocations(
         cursor = match page.get("cursor") {
             Some(Value::String(next)) => Some(next.clone()),
             Some(Value::Number(next)) => Some(next.to_string()),
-            _ => return Ok(ExitCode::SUCCESS),
+            _ => break,
         };
+    }
+    if is_empty {
+        writeln!(errors, "portcullis: {}", nothing_found(&arguments))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An issuer that is configured no longer may still have revocations, so the gateway refuses no name.
+fn nothing_found(arguments: &RevocationsArguments) -> String {
+    match &arguments.issuer {
+        None if arguments.kind.is_some() => "nothing of this kind is revoked".to_owned(),
+        None => "nothing is revoked".to_owned(),
+        Some(issuer) => format!(
+            "nothing is revoked of the issuer {issuer:?} (its configured name, or its iss to the byte)"
+        ),
     }
 }
 
@@ -297,98 +319,53 @@ fn read_token() -> Result<String, String> {
     Ok(token.trim().to_owned())
 }
 
-/// One revocation as people read it.
-fn line_of(revocation: &Value) -> String {
-    let text = |name: &str| match revocation.get(name) {
-        Some(Value::String(text)) => text.chars().flat_map(char::escape_debug).collect(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
-    };
-    let expires = revocation
-        .get("expires_at")
-        .and_then(Value::as_i64)
-        .map_or_else(
-            || "until restored".to_owned(),
-            |seconds| format!("until {}", UnixTime::from_seconds(seconds).to_rfc3339()),
-        );
-    let value = ["jti", "subject", "session", "client", "key", "token_id"]
-        .iter()
-        .map(|name| text(name));
-    let value = value
-        .into_iter()
-        .find(|value| !value.is_empty())
-        .unwrap_or_default();
-    let line = format!(
-        "{}  {:<8} {:<12} {expires}  {value}  {}",
-        text("id"),
-        text("kind"),
-        text("issuer"),
-        text("reason")
-    );
-    line.trim_end().to_owned()
-}
-
 /// A gateway, and what it asks of operators.
 struct Target {
     url: String,
     credential: Option<Secret>,
     /// The file could not say where its gateway is.
     is_guess: bool,
+    /// What is wrong with what the file says of it, a line each.
+    doubts: String,
 }
 
 impl Gateway {
     /// The gateway that is meant, for what must reach no other.
-    fn find(&self, errors: &mut dyn Write) -> Result<Target, String> {
-        match self.find_or_guess(errors)? {
-            target if target.is_guess => {
-                Err("nothing was asked; name the gateway with --admin URL".to_owned())
-            }
-            target => Ok(target),
+    fn find(&self) -> Result<Target, String> {
+        let target = self.look_up()?;
+        if target.is_guess {
+            let unknown = "the file does not say where its gateway is, and nothing was asked; name it with --admin URL";
+            return Err(format!("{unknown}{}", target.doubts));
         }
+        Ok(target)
     }
 
     /// Where the file cannot say where its gateway is, the default listener: a wrong edit makes no running gateway sick.
     fn find_or_guess(&self, errors: &mut dyn Write) -> Result<Target, String> {
-        let (mut target, faults) = self.look_up();
-        for fault in faults {
-            writeln!(errors, "{fault}").map_err(|error| error.to_string())?;
-        }
+        let target = self.look_up()?;
         if target.is_guess {
-            writeln!(
+            let said = writeln!(
                 errors,
-                "portcullis: the file does not say where its gateway is; by default that is {DEFAULT_ADMIN}"
-            )
-            .map_err(|error| error.to_string())?;
+                "portcullis: the file does not say where its gateway is; {DEFAULT_ADMIN} is asked{}",
+                target.doubts
+            );
+            said.map_err(|error| error.to_string())?;
         }
+        Ok(target)
+    }
+
+    fn look_up(&self) -> Result<Target, String> {
+        let mut target = match (&self.admin, &self.config) {
+            (Some(url), _) => Target::new(url.trim_end_matches('/'), None),
+            (None, None) => Target::new(DEFAULT_ADMIN, None),
+            (None, Some(file)) => Target::of_file(file),
+        };
         if let Some(path) = &self.admin_token_file {
             let content =
                 std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
             target.credential = Some(Secret::from_file_content(content));
         }
         Ok(target)
-    }
-
-    fn look_up(&self) -> (Target, Vec<Fault>) {
-        let target = |url: &str, credential, is_guess| Target {
-            url: url.to_owned(),
-            credential,
-            is_guess,
-        };
-        match (&self.admin, &self.config) {
-            (Some(url), _) => (target(url.trim_end_matches('/'), None, false), Vec::new()),
-            (None, None) => (target(DEFAULT_ADMIN, None, false), Vec::new()),
-            (None, Some(file)) => {
-                let loaded = config::load_admin(file);
-                let found = match &loaded.admin {
-                    Some(admin) => {
-                        let (url, credential) = admin_address(admin);
-                        target(&url, credential, false)
-                    }
-                    None => target(DEFAULT_ADMIN, None, true),
-                };
-                (found, loaded.faults)
-            }
-        }
     }
 }
 
@@ -406,6 +383,33 @@ pub(super) fn admin_address(admin: &Admin) -> (String, Option<Secret>) {
 }
 
 impl Target {
+    fn new(url: &str, credential: Option<Secret>) -> Self {
+        Self {
+            url: url.to_owned(),
+            credential,
+            is_guess: false,
+            doubts: String::new(),
+        }
+    }
+
+    /// Of the file's faults only those matter that keep its gateway from being found.
+    fn of_file(file: &Path) -> Self {
+        let loaded = config::load_admin(file);
+        let (url, credential) = loaded
+            .admin
+            .as_ref()
+            .map_or_else(|| (DEFAULT_ADMIN.to_owned(), None), admin_address);
+        Self {
+            is_guess: loaded.admin.is_none(),
+            doubts: loaded
+                .faults
+                .iter()
+                .map(|fault| format!("\n{fault}"))
+                .collect(),
+            ..Self::new(&url, credential)
+        }
+    }
+
     /// Asks, and turns every answer but success into words.
     async fn ask(
         &self,
@@ -420,7 +424,8 @@ impl Target {
             } else {
                 "is it running?"
             };
-            format!("no gateway can be asked at {} ({why})", self.url)
+            let doubts = &self.doubts;
+            format!("no gateway can be asked at {} ({why}){doubts}", self.url)
         };
         let mut url = Url::parse(&format!("{}{path}", self.url))
             .map_err(|_| format!("{} is no URL", self.url))?;
@@ -452,7 +457,8 @@ impl Target {
         let detail = text("detail")
             .or_else(|| text("status"))
             .unwrap_or_else(|| "no more was said".to_owned());
-        Err(format!("the gateway answered {status}: {detail}"))
+        let doubts = &self.doubts;
+        Err(format!("the gateway answered {status}: {detail}{doubts}"))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::config::{self, Config, Fault, Warning};
 /// The configuration is wrong.
 const WRONG: u8 = 2;
 
-/// Checks `file` without running it: a short line to `out` if it is good, faults and then warnings to `err`.
+/// Checks `file` (`-`: standard input) without running it: a short line to `out` if it is good, faults and then warnings to `err`.
 /// With `strict`, warnings are faults. Exit code 0, or 2 on a fault, or 1 where the streams cannot be written.
 pub fn check(file: &Path, strict: bool, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     match report(file, strict, out, err) {
@@ -21,7 +21,12 @@ pub fn check(file: &Path, strict: bool, out: &mut dyn Write, err: &mut dyn Write
 
 /// Whether the configuration is good.
 fn report(file: &Path, strict: bool, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<bool> {
-    let (config, faults, warnings) = match config::load(file) {
+    let loaded = if file == Path::new("-") {
+        config::load_stream(io::stdin().lock(), file)
+    } else {
+        config::load(file)
+    };
+    let (config, faults, warnings) = match loaded {
         Ok(loaded) => (Some(loaded.config), Vec::new(), loaded.warnings),
         Err(faults) => (None, faults.faults, faults.warnings),
     };

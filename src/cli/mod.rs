@@ -6,6 +6,7 @@ mod admin_client;
 pub mod check;
 mod demo;
 mod explain;
+mod revocation_line;
 pub mod schema;
 
 use std::io::{self, Write};
@@ -44,8 +45,12 @@ enum Command {
     },
     /// Say everything that is wrong with a configuration, without running it
     Check {
-        /// The configuration
-        file: PathBuf,
+        /// The configuration; `-` reads it from standard input
+        #[arg(required_unless_present = "config")]
+        file: Option<PathBuf>,
+        /// The same, as other commands name it
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
         /// Warnings are faults
         #[arg(long)]
         strict: bool,
@@ -103,7 +108,15 @@ async fn dispatch(
 ) -> io::Result<ExitCode> {
     match command {
         Command::Serve { config } => serve(config, errors).await,
-        Command::Check { file, strict } => Ok(check::check(&file, strict, out, errors)),
+        Command::Check {
+            file,
+            config,
+            strict,
+        } => {
+            // One of them is there: the parser saw to it.
+            let file = file.or(config).unwrap_or_default();
+            Ok(check::check(&file, strict, out, errors))
+        }
         Command::Explain(arguments) => explain::run(arguments, out, errors).await,
         Command::Demo => demo::run(out).await,
         Command::Revoke(arguments) => admin_client::revoke(arguments, out, errors).await,

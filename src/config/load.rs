@@ -32,7 +32,19 @@ pub struct Loaded {
 /// # Errors
 /// Every fault at once, in the order of the file. A file that cannot be read is one, too.
 pub fn load(path: &Path) -> Result<Loaded, Faults> {
-    let content = read(path).map_err(|problem| unreadable(path, &problem))?;
+    load_content(read(path), path)
+}
+
+/// As [`load`], from a stream that `name` stands for; relative paths in it start in the working directory.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_stream(stream: impl Read, name: &Path) -> Result<Loaded, Faults> {
+    load_content(read_all(stream), name)
+}
+
+fn load_content(content: Result<Vec<u8>, String>, path: &Path) -> Result<Loaded, Faults> {
+    let content = content.map_err(|problem| unreadable(path, &problem))?;
     match String::from_utf8(content) {
         Ok(text) => load_text(&text, path),
         Err(error) => Err(not_utf8(path, &error)),
@@ -75,20 +87,27 @@ pub fn load_admin(path: &Path) -> LoadedAdmin {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let describe = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => "there is no such file".to_owned(),
-        ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
-        kind => format!("cannot be read ({kind})"),
-    };
-    let file = File::open(path).map_err(describe)?;
+    read_all(File::open(path).map_err(|error| describe(&error))?)
+}
+
+fn read_all(stream: impl Read) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
-    file.take(LARGEST + 1)
+    stream
+        .take(LARGEST + 1)
         .read_to_end(&mut content)
-        .map_err(describe)?;
+        .map_err(|error| describe(&error))?;
     if content.len() as u64 > LARGEST {
         return Err("is larger than 4MiB".to_owned());
     }
     Ok(content)
+}
+
+fn describe(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "may not be read by this user".to_owned(),
+        kind => format!("cannot be read ({kind})"),
+    }
 }
 
 fn unreadable(path: &Path, problem: &str) -> Faults {

@@ -26,7 +26,7 @@ mod web_address;
 
 pub use claim_path::ClaimPath;
 pub use issuer_pattern::{IssuerPattern, Tenants};
-pub use load::{Loaded, LoadedAdmin, load, load_admin, load_text};
+pub use load::{Loaded, LoadedAdmin, load, load_admin, load_stream, load_text};
 pub use report::{ContentDigest, Fault, Faults, Finding, FollowedFile, Warning};
 pub use secret::Secret;
 

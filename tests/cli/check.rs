@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use super::{Ended, run};
+use super::{Ended, run, run_with};
 
 const GOOD: &str = r#"[server]
 listen = ["127.0.0.1:8080"]
@@ -103,6 +103,24 @@ fn a_file_that_is_no_toml_or_not_there_is_a_fault_too() {
     assert_eq!(ended.code, 2);
     assert!(
         ended.errors.contains("/nonexistent/portcullis.toml"),
+        "{}",
+        ended.errors
+    );
+}
+
+#[test]
+fn a_file_is_named_as_other_commands_name_it_too_or_comes_on_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gateway.toml").display().to_string();
+    std::fs::write(&file, GOOD).unwrap();
+    assert_eq!(run(&["check", "--config", &file]).code, 0);
+    assert_eq!(run(&["check", "--strict", "--config", &file]).code, 0);
+    assert_eq!(run(&["check", &file, "--config", &file]).code, 2);
+    assert_eq!(run_with(&["check", "-"], GOOD).code, 0);
+    let ended = run_with(&["check", "-"], &GOOD.replace("24h", "soon"));
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.errors.starts_with("-:9:16: issuer[0].max_lifetime: "),
         "{}",
         ended.errors
     );

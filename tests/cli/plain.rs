@@ -56,6 +56,12 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
+fn completions_offer_the_kinds_of_revocation() {
+    let kinds = "jti subject session client key token";
+    assert!(run(&["completions", "bash"]).out.contains(kinds));
+}
+
+#[test]
 fn version_is_that_of_the_package() {
     let ended = run(&["--version"]);
     assert_eq!(
@@ -66,7 +72,7 @@ fn version_is_that_of_the_package() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_says_why() {
-    let rows: [&[&str]; 13] = [
+    let rows: [&[&str]; 14] = [
         &[],
         &["frobnicate"],
         &["--frobnicate"],
@@ -80,6 +86,7 @@ fn wrong_usage_ends_with_2_and_says_why() {
         &["revoke", "--jti", "a", "--subject", "b", "--issuer", "corp"],
         &["revoke", "--jti", "a"],
         &["restore"],
+        &["revocations", "--kind", "person"],
     ];
     for arguments in rows {
         let ended = run(arguments);
