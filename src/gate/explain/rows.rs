@@ -217,12 +217,11 @@ impl<'gate> Examination<'gate> {
                 .identify(jws, issuer, Thumbprint([0; 32])),
         };
         self.revocation(&identity, issuer);
-        match route {
-            Some(route) => self.policy(&identity, issuer, route),
-            None => {
-                self.checks.skip(POLICY, "no route is known");
-                self.note_audience(&identity, issuer);
-            }
+        if let Some(route) = route {
+            self.policy(&identity, issuer, route)
+        } else {
+            self.checks.skip(POLICY, "no route is known");
+            self.note_audience(&identity, issuer);
         }
     }
 
