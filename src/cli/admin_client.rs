@@ -399,13 +399,11 @@ impl Target {
             .admin
             .as_ref()
             .map_or_else(|| (DEFAULT_ADMIN.to_owned(), None), admin_address);
+        let faults = loaded.faults.iter();
+        let doubts: Vec<String> = faults.map(|fault| format!("\n{fault}")).collect();
         Self {
             is_guess: loaded.admin.is_none(),
-            doubts: loaded
-                .faults
-                .iter()
-                .map(|fault| format!("\n{fault}"))
-                .collect(),
+            doubts: doubts.concat(),
             ..Self::new(&url, credential)
         }
     }

@@ -130,7 +130,7 @@ fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Faults {
     let report = Report::new(path, &text, Clock::system().now());
     report.fault(
         syntax(valid),
-        "holds bytes that are no UTF-8, expected TOML in UTF-8",
+        "holds bytes that are not UTF-8, expected TOML in UTF-8",
     );
     let (faults, warnings) = report.into_findings();
     Faults { faults, warnings }
@@ -179,7 +179,7 @@ fn report_syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
         let before = text.get(..offset).unwrap_or(text);
         let line = before.matches('\n').count();
         if reported.replace(line) != Some(line) {
-            report.fault(syntax(offset), format!("is no TOML: {message}"));
+            report.fault(syntax(offset), format!("is not TOML: {message}"));
         }
     }
 }

@@ -44,7 +44,7 @@ fn try_read(path: PathBuf) -> Result<NamedFile, String> {
     let metadata = std::fs::metadata(&path).map_err(|error| describe(&error))?;
     // Opening a pipe could wait for ever.
     if !metadata.is_file() {
-        return Err("is no regular file".to_owned());
+        return Err("is not a regular file".to_owned());
     }
     let file = File::open(&path).map_err(|error| describe(&error))?;
     let mut content = Vec::new();
@@ -141,7 +141,7 @@ pub(super) fn read_key_set(text: &Text<'_>) -> Option<PathBuf> {
     let keys = set.as_ref().and_then(|set| set.as_object()?.get("keys"));
     if !keys.is_some_and(serde_json::Value::is_array) {
         text.node
-            .fault("names a file that is no key set, expected a JSON object with an array \"keys\" (RFC 7517)");
+            .fault("names a file that is not a key set, expected a JSON object with an array \"keys\" (RFC 7517)");
         return None;
     }
     Some(file.path)

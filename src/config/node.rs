@@ -142,7 +142,7 @@ impl<'file> Node<'file> {
         let text = self.string(form)?;
         let Some(duration) = parse_duration(text) else {
             self.fault(format!(
-                "is no duration, expected one number and one unit (ms, s, m, h), {form}"
+                "is not a duration, expected one number and one unit (ms, s, m, h), {form}"
             ));
             return None;
         };
@@ -168,7 +168,7 @@ impl<'file> Node<'file> {
         let text = self.string(form)?;
         let Some(size) = parse_size(text) else {
             self.fault(format!(
-                "is no size, expected one number and one unit (B, KiB, MiB, GiB), {form}"
+                "is not a size, expected one number and one unit (B, KiB, MiB, GiB), {form}"
             ));
             return None;
         };

@@ -25,16 +25,16 @@ impl WebAddress {
         if text.contains('#') {
             return Err("holds a fragment (#)");
         }
-        let (scheme, rest) = text.split_once("://").ok_or("is no http(s) URL")?;
+        let (scheme, rest) = text.split_once("://").ok_or("is not an http(s) URL")?;
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
         if authority.contains('@') {
             return Err("holds a user name or password");
         }
-        let uri: Uri = text.parse().map_err(|_| "is no URL")?;
+        let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
         let secure = match scheme.to_ascii_lowercase().as_str() {
             "http" => false,
             "https" => true,
-            _ => return Err("is no http(s) URL"),
+            _ => return Err("is not an http(s) URL"),
         };
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         if !is_host(&host) {

@@ -203,7 +203,7 @@ fn a_credential_that_is_not_asked_for_and_a_state_directory_that_cannot_be_one_a
             GOOD.replace("[[issuer]]", &admin),
             "admin.token_file: is not asked for",
         ),
-        (state(&token), "server.state_dir: is no directory"),
+        (state(&token), "server.state_dir: is not a directory"),
         (
             state(&format!("{token}/state")),
             "server.state_dir: lies in something",

@@ -134,7 +134,7 @@ fn a_key_set_file_holds_a_key_set() {
         assert!(
             house
                 .fault()
-                .starts_with("issuer[0].jwks_file: names a file that is no key set"),
+                .starts_with("issuer[0].jwks_file: names a file that is not a key set"),
             "{wrong}"
         );
     }
@@ -142,7 +142,7 @@ fn a_key_set_file_holds_a_key_set() {
     assert_eq!(house.load().config.issuers[0].keys, KeySource::File(path));
     fs::remove_file(house.directory.path().join("jwks.json")).unwrap();
     fs::create_dir(house.directory.path().join("jwks.json")).unwrap();
-    assert!(house.fault().contains("is no regular file"));
+    assert!(house.fault().contains("is not a regular file"));
 }
 
 #[test]

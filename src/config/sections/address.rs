@@ -16,7 +16,7 @@ pub(super) fn parse(text: &Text<'_>) -> Option<SocketAddr> {
         _ => String::new(),
     };
     text.node.fault(format!(
-        "is no address to listen on, expected an IP address and a port such as \"0.0.0.0:8080\" or \"[::]:8080\"{hint}"
+        "is not an address to listen on, expected an IP address and a port such as \"0.0.0.0:8080\" or \"[::]:8080\"{hint}"
     ));
     None
 }

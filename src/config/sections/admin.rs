@@ -65,7 +65,8 @@ fn read_host(text: &Text<'_>) -> Option<String> {
     if is_host(text.value) {
         return Some(text.value.to_ascii_lowercase());
     }
-    text.node
-        .fault("is no host name, expected a name such as \"portcullis.internal\", without a port");
+    text.node.fault(
+        "is not a host name, expected a name such as \"portcullis.internal\", without a port",
+    );
     None
 }

@@ -42,7 +42,7 @@ fn read_rule(mut section: Section<'_>, table: &mut ClaimTable) -> Option<ClaimRu
         _ => {
             section.report().fault(
                 section.place(),
-                "is no rule, expected exactly one of equals, contains, one_of",
+                "is not a rule, expected exactly one of equals, contains, one_of",
             );
             None
         }
@@ -77,7 +77,7 @@ fn scalar(node: &Node<'_>) -> Option<Value> {
                 .ok()
                 .and_then(serde_json::Number::from_f64);
             if finite.is_none() {
-                node.fault("is no number that JSON knows, expected a finite number");
+                node.fault("is not a number that JSON knows, expected a finite number");
             }
             finite.map(Value::Number)
         }

@@ -82,7 +82,7 @@ fn read_name(
     let expected = "expected a header name of its own such as X-Auth-Tenant";
     let folded = fold(key);
     let problem = if folded.is_empty() || HeaderName::from_bytes(key.as_bytes()).is_err() {
-        "is no header name"
+        "is not a header name"
     } else if is_taken(key, &folded) {
         "is a header that means something else to proxies and servers"
     } else if earlier.contains(&folded) {

@@ -115,7 +115,7 @@ fn read_token_types(section: &mut Section<'_>) -> Vec<String> {
         let short = lower.strip_prefix("application/").unwrap_or(&lower);
         if short.is_empty() || !short.bytes().all(|byte| byte.is_ascii_graphic()) {
             text.node
-                .fault("is no token type, expected a value of `typ` such as \"at+jwt\"");
+                .fault("is not a token type, expected a value of `typ` such as \"at+jwt\"");
         }
         types.push(short.to_owned());
     }

@@ -65,7 +65,7 @@ fn read_tenants(texts: &[Text<'_>]) -> Tenants {
                 .fault("stands for any tenant, expected it alone: [\"*\"]");
         } else if !is_guid(text.value) {
             text.node.fault(
-                "is no GUID, expected a tenant's id such as \"8d2f0c5e-0000-4000-8000-0123456789ab\"",
+                "is not a GUID, expected a tenant's id such as \"8d2f0c5e-0000-4000-8000-0123456789ab\"",
             );
         }
     }

@@ -150,7 +150,7 @@ fn read_algorithm(text: &Text<'_>, symmetric: bool) -> Option<Algorithm> {
             format!("would accept tokens without a signature, expected {expected}")
         }
         None => format!(
-            "is no known algorithm, expected {expected}{}",
+            "is not a known algorithm, expected {expected}{}",
             did_you_mean(text.value, fitting)
         ),
         Some(found) if symmetric && found.family() != Family::Hmac => {

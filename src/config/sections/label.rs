@@ -29,7 +29,9 @@ pub(super) fn problem(
     taken: &[Option<&str>],
 ) -> Option<&'static str> {
     if !is_label(name) {
-        Some("is no usable name, expected 1 to 128 printable characters without blanks around them")
+        Some(
+            "is not a usable name, expected 1 to 128 printable characters without blanks around them",
+        )
     } else if reserved.contains(&name) {
         Some("is a word that metrics use for something else, expected another name")
     } else if taken.contains(&Some(name)) {

@@ -30,7 +30,7 @@ fn read_level(text: &Text<'_>) -> String {
     for directive in text.value.split(',').map(str::trim) {
         if !directive.contains(['=', '[']) && !is_level(directive) {
             text.node.fault(format!(
-                "holds a word that is no level, expected {expected}{}",
+                "holds a word that is not a level, expected {expected}{}",
                 did_you_mean(directive, LEVELS)
             ));
             return text.value.to_owned();
@@ -38,7 +38,7 @@ fn read_level(text: &Text<'_>) -> String {
     }
     if EnvFilter::try_new(text.value).is_err() {
         text.node
-            .fault(format!("is no filter, expected {expected}"));
+            .fault(format!("is not a filter, expected {expected}"));
     }
     text.value.to_owned()
 }

@@ -93,7 +93,7 @@ pub(super) fn read_strip_prefix(text: &Text<'_>, pattern: Option<&PathPattern>) 
         && !path.starts_with(&segments)
     {
         text.node
-            .fault(format!("is no prefix of this route's path, {expected}"));
+            .fault(format!("is not a prefix of this route's path, {expected}"));
     }
     segments
 }

@@ -19,7 +19,7 @@ pub(super) fn read(mut section: Section<'_>) -> Revocation {
                 "names a store that is not available yet in this version, expected \"memory\" (revocations are then lost at a restart)",
             ),
             other => text.node.fault(format!(
-                "is no known store, expected \"memory\"{}",
+                "is not a known store, expected \"memory\"{}",
                 did_you_mean(other, ["memory"])
             )),
         }

@@ -42,7 +42,7 @@ pub(super) fn read_all(
         let place = section.place_of("path");
         let report = section.report();
         if let Some(route) = read(section, (name, path), surroundings, claims) {
-            routes.push((place, copied, report, route));
+            routes.push((place, copied, report, route))
         } else {
             whole = false;
             refuse_copied_name(report, copied);
@@ -172,7 +172,7 @@ fn read_host(text: &Text<'_>) -> String {
             ""
         };
         text.node.fault(format!(
-            "is no host, expected a name such as \"api.example.com\"{hint} (leave the key out for any host)"
+            "is not a host, expected a name such as \"api.example.com\"{hint} (leave the key out for any host)"
         ));
     }
     text.value.to_ascii_lowercase()
@@ -207,7 +207,7 @@ fn read_method(text: &Text<'_>) -> Option<Method> {
     let method = Method::from_bytes(text.value.as_bytes()).ok();
     if method.is_none() || upper != text.value {
         text.node.fault(format!(
-            "is no method, expected one in upper case such as \"GET\" or \"POST\"{}",
+            "is not a method, expected one in upper case such as \"GET\" or \"POST\"{}",
             did_you_mean(text.value, METHODS)
         ));
         return None;
@@ -278,7 +278,7 @@ fn read_scopes(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
     for text in &texts {
         if text.value.is_empty() || !text.value.bytes().all(fits) {
             text.node.fault(
-                "is no scope, expected one scope per string, of visible ASCII characters without blanks, \" and \\",
+                "is not a scope, expected one scope per string, of visible ASCII characters without blanks, \" and \\",
             );
         }
     }

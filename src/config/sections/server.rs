@@ -121,7 +121,7 @@ fn read_state_dir(section: &mut Section<'_>) -> PathBuf {
     if let Some(text) = &named {
         if text.value.is_empty() || text.value.contains('\0') {
             text.node
-                .fault("is no path, expected the path of a directory");
+                .fault("is not a path, expected the path of a directory");
         }
         return section.report().resolve(text.value);
     }
@@ -132,10 +132,10 @@ fn read_state_dir(section: &mut Section<'_>) -> PathBuf {
 /// Why nothing can be kept there. What does not exist yet may be another machine's, where it does.
 fn obstacle(directory: &Path) -> Option<&'static str> {
     match std::fs::metadata(directory) {
-        Ok(metadata) if !metadata.is_dir() => Some("is no directory"),
+        Ok(metadata) if !metadata.is_dir() => Some("is not a directory"),
         Ok(metadata) if metadata.permissions().readonly() => Some("may be written by nobody"),
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            Some("lies in something that is no directory")
+            Some("lies in something that is not a directory")
         }
         _ => None,
     }
@@ -160,7 +160,7 @@ fn read_network(text: &Text<'_>) -> Option<IpNet> {
     let bare = || text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from);
     let Some(network) = text.value.parse::<IpNet>().ok().or_else(bare) else {
         text.node.fault(
-            "is no network, expected an address or a CIDR such as \"10.0.0.0/8\" or \"fd00::/8\"",
+            "is not a network, expected an address or a CIDR such as \"10.0.0.0/8\" or \"fd00::/8\"",
         );
         return None;
     };
