@@ -29,6 +29,8 @@ pub(super) enum Problem {
         detail: String,
     },
     UnknownRevocation,
+    /// Revocations can be neither changed nor read now; why.
+    StoreUnavailable(String),
     RateLimited,
 }
 
@@ -52,6 +54,7 @@ impl Problem {
             Self::BodyIncomplete => "body_incomplete",
             Self::Member { .. } => "member_invalid",
             Self::UnknownRevocation => "revocation_unknown",
+            Self::StoreUnavailable(_) => "revocation_store_unavailable",
             Self::RateLimited => Rejection::RateLimited.code(),
         }
     }
@@ -65,6 +68,7 @@ impl Problem {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyIncomplete | Self::Member { .. } => StatusCode::BAD_REQUEST,
+            Self::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         }
     }
@@ -80,6 +84,7 @@ impl Problem {
             Self::BodyIncomplete => "Body incomplete",
             Self::Member { .. } => "Invalid request",
             Self::UnknownRevocation => "No such revocation",
+            Self::StoreUnavailable(_) => "Revocation store unavailable",
             Self::RateLimited => Rejection::RateLimited.title(),
         }
     }
@@ -99,7 +104,7 @@ impl Problem {
             Self::NotJson => "Send a body of Content-Type: application/json.",
             Self::BodyTooLarge => "A body may have 64 KiB.",
             Self::BodyIncomplete => "The body did not arrive whole and in time.",
-            Self::Member { detail, .. } => detail,
+            Self::Member { detail, .. } | Self::StoreUnavailable(detail) => detail,
             Self::UnknownRevocation => {
                 "There is no revocation of that id; it has ended, was restored, or never was."
             }
@@ -147,7 +152,7 @@ impl Problem {
                 WWW_AUTHENTICATE,
                 "Bearer realm=\"portcullis admin\"",
             ),
-            Self::RateLimited => with(answer, RETRY_AFTER, "1"),
+            Self::RateLimited | Self::StoreUnavailable(_) => with(answer, RETRY_AFTER, "1"),
             _ => answer,
         }
     }

@@ -104,10 +104,12 @@ async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result
         Endpoint::Status => Ok(health::status(state)),
         Endpoint::Explain => explain(state, body::read(&parts.headers, body).await?).await,
         Endpoint::Revocations if parts.method == Method::POST => {
-            revocations::create(state, body::read(&parts.headers, body).await?)
+            revocations::create(state, body::read(&parts.headers, body).await?).await
         }
-        Endpoint::Revocations => revocations::list(state, parts.uri.query().unwrap_or_default()),
-        Endpoint::Revocation(id) => revocations::delete(state, id),
+        Endpoint::Revocations => {
+            revocations::list(state, parts.uri.query().unwrap_or_default()).await
+        }
+        Endpoint::Revocation(id) => revocations::delete(state, id).await,
     }
 }
 

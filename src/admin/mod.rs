@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::identity::{IssuerId, Thumbprint};
-use crate::revocation::RevocationSet;
+use crate::revocation::Ledger;
 use crate::telemetry::{ConfiguredMetrics, PulledValues};
 use crate::time::Clock;
 
@@ -78,7 +78,7 @@ pub struct IssuerHealth {
 /// What the handlers of one listener share.
 pub struct AdminState {
     runtime: Arc<dyn Runtime>,
-    revocations: Arc<RevocationSet>,
+    revocations: Arc<Ledger>,
     clock: Clock,
     /// Whether the listener is bound to a loopback address: then whoever reaches it may do everything.
     is_loopback: bool,
@@ -90,7 +90,7 @@ impl AdminState {
     /// `is_loopback`: of the address that the listener is really bound to.
     pub fn new(
         runtime: Arc<dyn Runtime>,
-        revocations: Arc<RevocationSet>,
+        revocations: Arc<Ledger>,
         clock: Clock,
         is_loopback: bool,
     ) -> Self {

@@ -179,6 +179,7 @@ async fn drain(
 ) {
     let server = state.current.load().config.server.clone();
     state.begin_drain();
+    state.ledger.close().await;
     tracing::info!("draining");
     if waits_for_balancers {
         tokio::time::sleep(server.drain_delay).await;
@@ -209,7 +210,7 @@ async fn sweep(state: Arc<State>) {
     let mut tick = interval(SWEEP);
     loop {
         tick.tick().await;
-        state.revocations.sweep(state.clock.now());
+        state.ledger.sweep(state.clock.now()).await;
     }
 }
 

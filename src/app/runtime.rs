@@ -34,7 +34,7 @@ pub(super) fn serve_admin(
         .pop()
         .ok_or_else(|| io::Error::other("no admin listener is bound"))?;
     let address = listener.local_addr()?;
-    let (revocations, clock) = (Arc::clone(&state.revocations), state.clock.clone());
+    let (revocations, clock) = (Arc::clone(&state.ledger), state.clock.clone());
     let shared = AdminState::new(state, revocations, clock, address.ip().is_loopback());
     let task = tokio::spawn(admin::serve(
         listener,
@@ -56,6 +56,9 @@ impl Runtime for State {
     fn phase(&self) -> Phase {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
+        }
+        if !self.ledger.status().is_loaded {
+            return Phase::Starting;
         }
         Phase::Running
     }

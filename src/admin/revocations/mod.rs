@@ -3,6 +3,7 @@
 //! Owns the reading of what is asked and the form of the answers. What a revocation means is the set's.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::answer::{Answer, Problem, insert, json, no_content};
 use super::body::Members;
 use super::issuers;
 use crate::config::Config;
-use crate::revocation::{Revocation, RevocationKind, Subject};
+use crate::revocation::{Query, Revocation, RevocationKind, Subject, Unavailable};
 use crate::time::UnixTime;
 
 mod creation;
@@ -21,11 +22,11 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// `POST /api/revocations`
-pub(super) fn create(state: &AdminState, members: Members) -> Result<Answer, Problem> {
+pub(super) async fn create(state: &AdminState, members: Members) -> Result<Answer, Problem> {
     let config = state.runtime.config();
     let now = state.clock.now();
     let new = creation::read(members, &config, state.runtime.as_ref(), now)?;
-    let revoked = state.revocations.revoke(new, now);
+    let revoked = state.revocations.revoke(new, now).await?;
     let status = if revoked.is_new {
         StatusCode::CREATED
     } else {
@@ -36,28 +37,30 @@ pub(super) fn create(state: &AdminState, members: Members) -> Result<Answer, Pro
 }
 
 /// `DELETE /api/revocations/ID`
-pub(super) fn delete(state: &AdminState, id: &str) -> Result<Answer, Problem> {
-    let restored = state.revocations.restore(id, state.clock.now());
+pub(super) async fn delete(state: &AdminState, id: &str) -> Result<Answer, Problem> {
+    let restored = state.revocations.restore(id, state.clock.now()).await?;
     let restored = restored.ok_or(Problem::UnknownRevocation)?;
     audit(state, &state.runtime.config(), "restored", &restored);
     Ok(no_content())
 }
 
 /// `GET /api/revocations`
-pub(super) fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
+pub(super) async fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
     let config = state.runtime.config();
     let parameters = Parameters::read(query)?;
-    let wants_issuer = |text: &str| match &parameters.issuer {
-        None => true,
-        Some(wanted) => text == &**wanted || name_of(&config, text) == &**wanted,
+    let wanted = parameters.issuer.map(Cow::into_owned);
+    let in_force = Arc::clone(&config);
+    let query = Query {
+        kind: parameters.kind,
+        wants_issuer: Box::new(move |text| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| text == wanted || name_of(&in_force, text) == wanted)
+        }),
+        cursor: parameters.cursor,
+        limit: parameters.limit,
     };
-    let page = state.revocations.list(
-        parameters.kind,
-        &wants_issuer,
-        parameters.cursor,
-        parameters.limit,
-        state.clock.now(),
-    );
+    let page = state.revocations.list(query, state.clock.now()).await?;
     let revocations: Vec<Value> = page
         .revocations
         .iter()
@@ -66,6 +69,12 @@ pub(super) fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
     let cursor = page.cursor.map(|cursor| cursor.to_string());
     let document = json!({ "revocations": revocations, "cursor": cursor });
     Ok(json(StatusCode::OK, &document))
+}
+
+impl From<Unavailable> for Problem {
+    fn from(why: Unavailable) -> Self {
+        Self::StoreUnavailable(why.0)
+    }
 }
 
 struct Parameters<'query> {

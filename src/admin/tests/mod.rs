@@ -181,7 +181,7 @@ impl Gateway {
 
     async fn running(fake: Fake, is_loopback: bool) -> Self {
         let clock = Clock::from_fn(|| UnixTime::from_seconds(NOW));
-        let revocations = Arc::new(RevocationSet::new());
+        let revocations = Arc::new(Ledger::in_memory());
         let state = AdminState::new(Arc::new(fake), revocations, clock, is_loopback);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
