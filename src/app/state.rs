@@ -65,9 +65,9 @@ impl State {
         keeps_files: bool,
         clock: Clock,
         metrics: Arc<Metrics>,
+        ledger: Arc<Ledger>,
     ) -> Self {
         let state_dir = keeps_files.then(|| config.server.state_dir.clone());
-        let ledger = Arc::new(Ledger::in_memory());
         let issuers: Vec<_> = config
             .issuers
             .iter()

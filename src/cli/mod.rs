@@ -134,6 +134,11 @@ async fn dispatch(
     }
 }
 
+fn cannot_run(why: &dyn std::error::Error, errors: &mut dyn Write) -> io::Result<ExitCode> {
+    writeln!(errors, "portcullis: {why}")?;
+    Ok(ExitCode::FAILURE)
+}
+
 async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
     let loaded = match config::load(&path) {
         Ok(loaded) => loaded,
@@ -143,10 +148,10 @@ async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
         }
     };
     match App::start(app::Source::File(path, Box::new(loaded))) {
-        Ok(app) => Ok(app.run_until_signal().await),
-        Err(error) => {
-            writeln!(errors, "portcullis: {error}")?;
-            Ok(ExitCode::FAILURE)
-        }
+        Ok(app) => match app.run_until_signal().await {
+            Ok(code) => Ok(code),
+            Err(fault) => cannot_run(&fault, errors),
+        },
+        Err(error) => cannot_run(&error, errors),
     }
 }

@@ -338,7 +338,7 @@ pub enum IdentitySource {
     Claim(ClaimSlot),
 }
 
-/// `[revocation]`; the `embedded` and `redis` stores are refused until they exist.
+/// `[revocation]`; the `redis` store is refused until it exists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revocation {
     pub store: RevocationStore,
@@ -348,7 +348,10 @@ pub struct Revocation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationStore {
+    /// Lost at a restart.
     Memory,
+    /// A file in `state_dir`.
+    Embedded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

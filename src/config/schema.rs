@@ -441,7 +441,7 @@ pub struct Identity {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Revocation {
-    #[schemars(extend("default" = "memory", "enum" = ["memory"]))]
+    #[schemars(extend("default" = "embedded", "enum" = ["memory", "embedded"]))]
     pub store: Option<String>,
     /// What happens while the store is out of reach.
     #[schemars(extend("default" = "serve", "enum" = ["serve", "refuse"]))]

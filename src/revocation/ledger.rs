@@ -6,14 +6,16 @@
 //! A store is a variant of [`Store`]. Its writes take a list of [`Change`]s that are kept as a whole, and put them into
 //! the set before they are answered; records for operators are its own to keep. No method blocks the runtime that calls it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::{Change, Outcome, RevocationId, Revoked};
 use super::entry::{NewRevocation, Revocation, RevocationKind};
+use super::journal::{Batch, Imported, Journal, Opening};
 use super::set::{Page, RevocationSet};
 use super::store::{StoreKind, StoreStatus, Unavailable};
-use crate::time::UnixTime;
+use crate::time::{Clock, UnixTime};
 
 /// Revocations, and where they are kept.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Ledger {
 enum Store {
     /// The set is all there is: it is lost at a restart.
     Memory,
+    /// Records are on the disk, and only what the gate needs is in memory.
+    Embedded(Journal),
 }
 
 /// Which revocations are wanted.
@@ -56,6 +60,20 @@ impl Ledger {
             set: Arc::new(RevocationSet::new()),
             store: Store::Memory,
         }
+    }
+
+    /// One that keeps everything in a file in `state_dir`. Nothing is in force until the [`Opening`] has ended and
+    /// [`Ledger::loaded`] was called; where another process has the file, it waits for it so long.
+    pub fn embedded(state_dir: &Path, wait: Duration, clock: Clock) -> (Self, Opening) {
+        let set = Arc::new(RevocationSet::not_loaded());
+        let (journal, opening) = Journal::start(state_dir, wait, Arc::clone(&set), clock);
+        let store = Store::Embedded(journal);
+        (Self { set, store }, opening)
+    }
+
+    /// Everything that is stored is in force: the gate may decide.
+    pub fn loaded(&self) {
+        self.set.set_stale(false);
     }
 
     /// What the gate asks.
@@ -108,6 +126,10 @@ impl Ledger {
     pub async fn get(&self, id: &str, now: UnixTime) -> Result<Option<Revocation>, Unavailable> {
         match &self.store {
             Store::Memory => Ok(self.set.get(id, now)),
+            Store::Embedded(journal) => match RevocationId::parse(id) {
+                Some(id) => journal.get(id, now).await,
+                None => Ok(None),
+            },
         }
     }
 
@@ -121,25 +143,32 @@ impl Ledger {
                 query.limit,
                 now,
             )),
+            Store::Embedded(journal) => journal.page(query, now).await,
         }
     }
 
     /// How the store does.
     pub fn status(&self) -> StoreStatus {
-        match &self.store {
-            Store::Memory => StoreStatus {
-                kind: StoreKind::Memory,
-                is_loaded: true,
-                is_up: true,
-                lag: Duration::ZERO,
-                fault: None,
-            },
+        let (kind, fault) = match &self.store {
+            Store::Memory => (StoreKind::Memory, None),
+            Store::Embedded(journal) => (StoreKind::Embedded, journal.fault()),
+        };
+        StoreStatus {
+            kind,
+            is_loaded: !self.set.is_stale(),
+            is_up: fault.is_none(),
+            lag: Duration::ZERO,
+            fault,
         }
     }
 
     /// Gives back the room of what has ended, bounded work in small steps. To be called about once a second.
-    pub async fn sweep(&self, now: UnixTime) {
+    pub fn sweep(&self, now: UnixTime) {
         self.set.sweep(now);
+        match &self.store {
+            Store::Memory => {}
+            Store::Embedded(journal) => journal.sweep(now),
+        }
     }
 
     /// Ends writing, so that a successor may begin: what is under way is kept first, what comes later is
@@ -147,6 +176,17 @@ impl Ledger {
     pub async fn close(&self) {
         match &self.store {
             Store::Memory => {}
+            Store::Embedded(journal) => journal.close().await,
+        }
+    }
+
+    /// Adds very many, all or none; each was created when its change says.
+    pub async fn import(&self, changes: Vec<Change>) -> Result<Imported, Unavailable> {
+        match &self.store {
+            Store::Memory => Ok(Imported::of(
+                changes.into_iter().map(|change| self.set.change(change)),
+            )),
+            Store::Embedded(journal) => journal.import(changes).await,
         }
     }
 
@@ -156,6 +196,10 @@ impl Ledger {
                 .into_iter()
                 .map(|change| self.set.change(change))
                 .collect()),
+            Store::Embedded(journal) => {
+                let position = None;
+                journal.write(Batch { changes, position }).await
+            }
         }
     }
 }

@@ -6,7 +6,9 @@
 mod change;
 mod entry;
 mod index;
+mod journal;
 mod ledger;
+pub mod lines;
 mod records;
 mod set;
 mod store;
@@ -14,6 +16,7 @@ mod store;
 pub use change::{Change, Outcome, RevocationId, Revoked};
 pub use entry::{NewRevocation, Revocation, RevocationKind, Subject, Target};
 pub use index::{Loader, Lookup, RevocationIndex};
+pub use journal::{Batch, Imported, Journal, Opening, Salvaged, StoreFault, Tombstone, salvage};
 pub use ledger::{Ledger, Query};
 pub use set::{CheckCounts, Page, RevocationSet, Verdict};
 pub use store::{StoreKind, StoreStatus, Unavailable};

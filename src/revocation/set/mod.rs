@@ -15,7 +15,7 @@ use crate::identity::Identity;
 use crate::time::UnixTime;
 
 /// Entries looked at for one page: bounds how long a list with a narrow filter holds the lock.
-const PAGE_SCAN: usize = 10_000;
+pub(super) const PAGE_SCAN: usize = 10_000;
 /// Records removed under one hold of the lock.
 const SWEEP_BATCH: usize = 256;
 /// Batches of one sweep: ten million records that end at once are gone in three minutes.
@@ -225,6 +225,24 @@ impl RevocationSet {
             Change::Revoke { new, at } => Outcome::Revoked(self.revoke(new, at)),
             Change::Restore { id, at, .. } => Outcome::Restored(self.restore_id(id.0, at)),
         }
+    }
+
+    /// Puts what a store has kept in force.
+    pub(super) fn enforce(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Revoked(revoked) => self.put(&revoked.revocation),
+            Outcome::Restored(None) => {}
+            Outcome::Restored(Some(restored)) => {
+                self.index.remove(restored.what.target_of(&restored.issuer));
+            }
+        }
+    }
+
+    /// Puts one that is stored elsewhere in force.
+    pub(super) fn put(&self, revocation: &Revocation) {
+        let target = revocation.what.target_of(&revocation.issuer);
+        let ends_at = revocation.expires_at.unwrap_or(UnixTime::MAX);
+        self.index.insert(target, ends_at);
     }
 
     #[cold]
