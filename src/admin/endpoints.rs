@@ -14,7 +14,7 @@ use super::guard::{check_credential, check_host};
 use super::{health, revocations};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
-const INDEX: &str = "Portcullis admin listener\n\n/metrics\n/healthz\n/readyz\n/api/status\n/api/revocations\n/api/explain (POST)\n";
+const INDEX: &str = "Portcullis admin listener\n\n/metrics\n/healthz\n/readyz\n/api/status\n/api/revocations\n/api/revocations/export\n/api/revocations/import (POST)\n/api/explain (POST)\n";
 const GET: &str = "GET, HEAD";
 
 #[derive(Clone, Copy)]
@@ -26,6 +26,8 @@ enum Endpoint<'path> {
     Status,
     Explain,
     Revocations,
+    Export,
+    Import,
     Revocation(&'path str),
 }
 
@@ -39,6 +41,8 @@ impl<'path> Endpoint<'path> {
             "/api/status" => Self::Status,
             "/api/explain" => Self::Explain,
             "/api/revocations" => Self::Revocations,
+            "/api/revocations/export" => Self::Export,
+            "/api/revocations/import" => Self::Import,
             _ => Self::Revocation(
                 path.strip_prefix("/api/revocations/")
                     .filter(|id| !id.is_empty() && !id.contains('/'))?,
@@ -53,8 +57,13 @@ impl<'path> Endpoint<'path> {
 
     const fn allowed(self) -> &'static str {
         match self {
-            Self::Metrics | Self::Health | Self::Readiness | Self::Index | Self::Status => GET,
-            Self::Explain => "POST",
+            Self::Metrics
+            | Self::Health
+            | Self::Readiness
+            | Self::Index
+            | Self::Status
+            | Self::Export => GET,
+            Self::Explain | Self::Import => "POST",
             Self::Revocations => "GET, HEAD, POST",
             Self::Revocation(_) => "DELETE",
         }
@@ -109,6 +118,8 @@ async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result
         Endpoint::Revocations => {
             revocations::list(state, parts.uri.query().unwrap_or_default()).await
         }
+        Endpoint::Export => revocations::export(state, parts.uri.query().unwrap_or_default()).await,
+        Endpoint::Import => revocations::import(state, &parts.headers, body).await,
         Endpoint::Revocation(id) => revocations::delete(state, id).await,
     }
 }

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod revocation_line;
 pub mod schema;
+mod transfer;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ enum Command {
     Revoke(admin_client::RevokeArguments),
     /// Take a revocation back
     Restore(admin_client::RestoreArguments),
-    /// List the revocations of a running gateway
+    /// List the revocations of a running gateway, or carry all of them out and in
     Revocations(admin_client::RevocationsArguments),
     /// Ask a running gateway whether it lives, or is ready
     Healthcheck(admin_client::HealthcheckArguments),
@@ -121,7 +122,10 @@ async fn dispatch(
         Command::Demo => demo::run(out).await,
         Command::Revoke(arguments) => admin_client::revoke(arguments, out, errors).await,
         Command::Restore(arguments) => admin_client::restore(arguments, out, errors).await,
-        Command::Revocations(arguments) => admin_client::revocations(arguments, out, errors).await,
+        Command::Revocations(arguments) => match arguments.take_transfer() {
+            Ok(transfer) => transfer::run(transfer, out, errors).await,
+            Err(arguments) => admin_client::revocations(arguments, out, errors).await,
+        },
         Command::Healthcheck(arguments) => admin_client::healthcheck(arguments, out, errors).await,
         Command::Schema => Ok(schema::schema(out)),
         Command::Completions { shell } => {

@@ -159,10 +159,10 @@ fn read_line(
     issuer_named: &dyn Fn(&str) -> Option<Box<str>>,
     now: UnixTime,
 ) -> Result<(NewRevocation, UnixTime), String> {
+    let line: Line<'_> = serde_json::from_str(text).map_err(|error| said_of(&error))?;
     if !text.contains("\"expires_at\"") {
         return Err("expires_at is missing; null means until restored".to_owned());
     }
-    let line: Line<'_> = serde_json::from_str(text).map_err(|error| said_of(&error))?;
     let issuer = match (line.iss.as_deref(), line.issuer.as_deref()) {
         (Some(iss), _) if !iss.is_empty() => iss.into(),
         (_, Some(name)) => {

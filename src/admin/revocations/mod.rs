@@ -17,6 +17,9 @@ use crate::revocation::{Query, Revocation, RevocationKind, Subject, Unavailable}
 use crate::time::UnixTime;
 
 mod creation;
+mod transfer;
+
+pub(super) use transfer::{export, import};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;

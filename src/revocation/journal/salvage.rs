@@ -8,15 +8,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
-use redb::{ReadTransaction, ReadableDatabase as _, ReadableTable as _};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
 
 use super::fault::{Fault, StoreFault};
 use super::file::Place;
 use super::layout::{EntryRow, NoteRow};
-use super::tables::{ENTRIES, ISSUERS, NOTES};
+use super::tables::{ENTRIES, ISSUERS, IdKey, NOTES};
 use crate::revocation::change::RevocationId;
-use crate::revocation::entry::{Id, Revocation};
+use crate::revocation::entry::{ID_BYTES, Id, Revocation};
 use crate::time::UnixTime;
+
+type Entries = ReadOnlyTable<IdKey, &'static [u8]>;
 
 /// What a damaged file still gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -59,9 +61,12 @@ fn read_all(
     let mut salvaged = Salvaged::default();
     let mut look = |id: Id, bytes: &[u8]| {
         let revocation = sound(RevocationId(id), bytes, &texts, |sequence| {
-            let bytes = notes.get(sequence).ok()??;
-            let note = NoteRow::read(bytes.value()).ok()?;
-            Some((note.created_at, note.reason.map(Into::into)))
+            let note = || {
+                let bytes = notes.get(sequence).ok()??;
+                let note = NoteRow::read(bytes.value()).ok()?;
+                Some((note.created_at, note.reason.map(Into::into)))
+            };
+            catch_unwind(AssertUnwindSafe(note)).ok()?
         });
         match revocation {
             Some(revocation) => {
@@ -71,27 +76,64 @@ fn read_all(
             None => salvaged.spoiled += 1,
         }
     };
-    let mut last = None;
+    // A page that cannot be read ends a walk. Walks from both ends of many parts lose little more than the page.
     let mut has_gap = false;
-    for row in entries.iter()? {
-        let Ok((id, bytes)) = row else {
+    for first in 0..=u8::MAX {
+        let [from, until] = [0, u8::MAX].map(|rest| {
+            let mut id = [rest; ID_BYTES];
+            id.iter_mut().take(1).for_each(|byte| *byte = first);
+            id
+        });
+        let mut last = None;
+        let is_whole = walk(&entries, (from, until), Way::Up, |id, bytes| {
+            last = Some(id);
+            look(Id(id), bytes);
+            true
+        });
+        if !is_whole {
             has_gap = true;
-            break;
-        };
-        last = Some(*id.value());
-        look(Id(*id.value()), bytes.value());
-    }
-    if has_gap {
-        for row in entries.iter()?.rev() {
-            let Ok((id, bytes)) = row else { break };
-            if Some(*id.value()) <= last {
-                break;
-            }
-            look(Id(*id.value()), bytes.value());
+            walk(&entries, (from, until), Way::Down, |id, bytes| {
+                let is_further = Some(id) > last;
+                if is_further {
+                    look(Id(id), bytes);
+                }
+                is_further
+            });
         }
     }
     salvaged.has_gap = has_gap;
     Ok(salvaged)
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Up,
+    Down,
+}
+
+/// Shows the rows between two ids for as long as they can be read and `show` asks for more; whether it came to the end.
+fn walk(
+    entries: &Entries,
+    (from, until): ([u8; ID_BYTES], [u8; ID_BYTES]),
+    way: Way,
+    mut show: impl FnMut([u8; ID_BYTES], &[u8]) -> bool,
+) -> bool {
+    // The library may panic where it trusts what it reads.
+    let walked = catch_unwind(AssertUnwindSafe(|| {
+        let mut rows = entries.range::<&[u8; ID_BYTES]>(&from..=&until)?;
+        loop {
+            let row = match way {
+                Way::Up => rows.next(),
+                Way::Down => rows.next_back(),
+            };
+            let Some(row) = row else { return Ok(()) };
+            let (id, bytes) = row?;
+            if !show(*id.value(), bytes.value()) {
+                return Ok(());
+            }
+        }
+    }));
+    matches!(walked, Ok(Ok::<(), Fault>(())))
 }
 
 /// A revocation that is what its id says. Without its note it lacks what only operators are told.

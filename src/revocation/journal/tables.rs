@@ -18,7 +18,7 @@ use crate::revocation::ledger::Query;
 use crate::revocation::set::{PAGE_SCAN, Page};
 use crate::time::UnixTime;
 
-type IdKey = &'static [u8; 16];
+pub(super) type IdKey = &'static [u8; 16];
 
 /// What the gate needs of each revocation, by id: all that loading reads.
 pub(super) const ENTRIES: TableDefinition<'_, IdKey, &[u8]> = TableDefinition::new("entries");

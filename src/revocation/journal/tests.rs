@@ -1,7 +1,6 @@
 //! The journal with a real file: kept over closing, tearing and filling up.
 
 use std::fs;
-use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -295,40 +294,6 @@ async fn a_directory_that_cannot_be_written_is_said_with_its_name() {
     let fault = open(&file.join("state")).await.err().unwrap();
     assert!(matches!(fault, StoreFault::Unusable { .. }), "{fault}");
     assert!(fault.to_string().contains("file/state/revocations.redb"));
-}
-
-#[tokio::test]
-async fn a_file_torn_while_it_is_open_refuses_writes_until_it_is_whole_and_changes_nothing_in_memory()
- {
-    let folder = tempfile::tempdir().unwrap();
-    let one = open(folder.path()).await.unwrap();
-    one.write(vec![revoke("kept", None)]).await;
-    // What a disk that loses pages does: everything behind the header is gone.
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .open(file_in(folder.path()))
-        .unwrap();
-    let whole = fs::read(file_in(folder.path())).unwrap();
-    file.set_len(4096).unwrap();
-    let large: Vec<_> = (0..2000)
-        .map(|number| revoke(&number.to_string(), None))
-        .collect();
-    let refused = one.journal.write(batch(large)).await;
-    assert!(refused.is_err(), "{refused:?}");
-    assert!(one.journal.fault().is_some());
-    assert_eq!(one.set.len(), 1);
-    let mut file = file;
-    file.seek(SeekFrom::Start(0)).unwrap();
-    file.write_all(&whole).unwrap();
-    drop(file);
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while one.journal.fault().is_some() {
-        assert!(std::time::Instant::now() < deadline, "never up again");
-        one.journal.sweep(at(NOW));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    one.write(vec![revoke("after", None)]).await;
-    assert_eq!(one.names().await, ["kept", "after"]);
 }
 
 #[test]
