@@ -118,8 +118,8 @@ pub(super) struct RevocationsArguments {
 
 impl RevocationsArguments {
     /// What to do with all of them, unless they are to be listed.
-    pub(super) fn take_transfer(mut self) -> Result<Transfer, Self> {
-        self.transfer.take().ok_or(self)
+    pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
+        self.transfer.take()
     }
 }
 

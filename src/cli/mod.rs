@@ -122,9 +122,9 @@ async fn dispatch(
         Command::Demo => demo::run(out).await,
         Command::Revoke(arguments) => admin_client::revoke(arguments, out, errors).await,
         Command::Restore(arguments) => admin_client::restore(arguments, out, errors).await,
-        Command::Revocations(arguments) => match arguments.take_transfer() {
-            Ok(transfer) => transfer::run(transfer, out, errors).await,
-            Err(arguments) => admin_client::revocations(arguments, out, errors).await,
+        Command::Revocations(mut arguments) => match arguments.take_transfer() {
+            Some(transfer) => transfer::run(transfer, out, errors).await,
+            None => admin_client::revocations(arguments, out, errors).await,
         },
         Command::Healthcheck(arguments) => admin_client::healthcheck(arguments, out, errors).await,
         Command::Schema => Ok(schema::schema(out)),

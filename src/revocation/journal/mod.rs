@@ -111,6 +111,8 @@ struct Shared {
     database: RwLock<Option<Database>>,
     /// Why nothing can be written now.
     fault: Mutex<Option<String>>,
+    /// Whether it was ever opened: before, nobody shall wait for it with a request in hand.
+    is_opened: AtomicBool,
     is_closing: AtomicBool,
 }
 
@@ -193,12 +195,12 @@ impl Journal {
 
     /// Where a feed had been read to when the last batch with a position was written.
     pub async fn position(&self) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.read(|reading| reading.position()).await
+        self.read(Reading::position).await
     }
 
     /// Every tombstone that has not ended.
     pub async fn tombstones(&self) -> Result<Vec<Tombstone>, Unavailable> {
-        self.read(|reading| reading.tombstones()).await
+        self.read(Reading::tombstones).await
     }
 
     /// Why nothing can be written now; `None` if it can.
@@ -215,6 +217,9 @@ impl Journal {
     /// Keeps what was asked before, then gives the file up. What comes later is [`Unavailable`].
     pub async fn close(&self) {
         self.shared.is_closing.store(true, Ordering::Release);
+        if !self.shared.is_opened.load(Ordering::Acquire) {
+            return;
+        }
         let (answer, answered) = oneshot::channel();
         if self.jobs.send(Job::Close { answer }).await.is_ok() {
             answered.await.ok();
@@ -226,6 +231,9 @@ impl Journal {
         job: Job,
         answered: oneshot::Receiver<Result<T, Unavailable>>,
     ) -> Result<T, Unavailable> {
+        if !self.shared.is_opened.load(Ordering::Acquire) {
+            return Err(self.shared.unavailable());
+        }
         if self.shared.is_closing() || self.jobs.send(job).await.is_err() {
             return Err(Unavailable(ENDED.to_owned()));
         }

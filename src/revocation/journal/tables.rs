@@ -340,18 +340,18 @@ impl Reading {
             .collect();
         let entries = self.0.open_table(ENTRIES)?;
         loader.make_room_for(usize::try_from(entries.len()?).unwrap_or(usize::MAX));
-        let mut loaded = 0;
+        let mut count = 0;
         for entry in entries.iter()? {
             let (id, row) = entry?;
             let row = EntryRow::read(row.value())?;
             if now < row.ends_at {
                 let issuer = texts.get(&row.issuer).ok_or(Fault::Foreign)?;
                 loader.add_known(Id(*id.value()), row.target(issuer), row.ends_at);
-                loaded += 1;
+                count += 1;
             }
         }
         loader.finish();
-        Ok(loaded)
+        Ok(count)
     }
 
     /// The revocation of that id.

@@ -4,6 +4,7 @@
 //! into the set, and only then the answers out. After an error the file is closed, and opened anew before the next try:
 //! what is in memory of a failed transaction is never trusted.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -95,17 +96,18 @@ impl Writer {
         if !is_open {
             return;
         }
-        while let Some(first) = self.next(&mut queue) {
-            match first {
-                Job::Write { batch, answer } => self.write_together(batch, answer, &mut queue),
-                Job::Import { changes, answer } => {
-                    drop(answer.send(self.import(&changes)));
+        let mut waiting = None;
+        while let Some(job) = waiting.take().or_else(|| self.next(&mut queue)) {
+            match job {
+                Job::Write { batch, answer } => {
+                    waiting = self.write_together(batch, answer, &mut queue);
                 }
+                Job::Import { changes, answer } => drop(answer.send(self.import(&changes))),
                 Job::Sweep { now } => self.begin_sweep(now),
                 Job::Close { answer } => {
                     queue.close();
                     self.end();
-                    drop(answer.send(()));
+                    answer.send(()).ok();
                 }
             }
         }
@@ -128,6 +130,7 @@ impl Writer {
         self.lock = Some(lock);
         self.keep(Some(database));
         self.shared.set_fault(None);
+        self.shared.is_opened.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -143,13 +146,13 @@ impl Writer {
         queue.blocking_recv()
     }
 
-    /// Writes a batch together with those that wait behind it, up to the first job of another kind.
+    /// Writes a batch together with those that wait behind it, up to the first job of another kind, which it gives back.
     fn write_together(
         &mut self,
         batch: Batch,
         answer: Answer<Vec<Outcome>>,
         queue: &mut mpsc::Receiver<Job>,
-    ) {
+    ) -> Option<Job> {
         let mut batches = vec![batch];
         let mut answers = vec![answer];
         let mut other = None;
@@ -178,17 +181,7 @@ impl Writer {
                 }
             }
         }
-        match other {
-            None => {}
-            Some(Job::Write { .. }) => {}
-            Some(Job::Import { changes, answer }) => drop(answer.send(self.import(&changes))),
-            Some(Job::Sweep { now }) => self.begin_sweep(now),
-            Some(Job::Close { answer }) => {
-                queue.close();
-                self.end();
-                drop(answer.send(()));
-            }
-        }
+        other
     }
 
     fn commit(&mut self, batches: &[Batch]) -> Result<Vec<Vec<Outcome>>, Unavailable> {
