@@ -7,6 +7,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::format_collect,
     reason = "a test fails by panicking, and what a metric counts, a float holds exactly"
 )]
 

@@ -266,4 +266,6 @@ impl Journal {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
