@@ -9,6 +9,7 @@
     clippy::float_cmp,
     clippy::cast_precision_loss,
     clippy::format_collect,
+    clippy::format_push_string,
     reason = "a test fails by panicking, and what a metric counts, a float holds exactly"
 )]
 
@@ -132,7 +133,7 @@ fn listed(gateway: &Gateway) -> Vec<Value> {
         let page = page.json();
         all.extend(page["revocations"].as_array().unwrap().iter().cloned());
         match page["cursor"].as_str() {
-            Some(next) => cursor = next.to_owned(),
+            Some(next) => next.clone_into(&mut cursor),
             None => return all,
         }
     }

@@ -119,6 +119,15 @@ pub(super) struct NoteRow<'row> {
 }
 
 impl<'row> NoteRow<'row> {
+    /// The note of what is asked for.
+    pub(super) fn of(new: &'row NewRevocation, id: RevocationId, created_at: UnixTime) -> Self {
+        Self {
+            id,
+            created_at,
+            reason: new.reason.as_deref(),
+        }
+    }
+
     pub(super) fn write(&self) -> Vec<u8> {
         let reason = self.reason.unwrap_or_default();
         let mut bytes = Vec::with_capacity(24 + reason.len());

@@ -4,18 +4,13 @@
 
 use std::collections::HashMap;
 
-use redb::{
-    Database, ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
-    WriteTransaction,
-};
+use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 
+use super::Imported;
 use super::fault::Fault;
 use super::layout::{EntryRow, NoteRow};
 use crate::revocation::change::{Change, Outcome, RevocationId, Revoked};
 use crate::revocation::entry::{Id, NewRevocation, Revocation};
-use crate::revocation::index::Loader;
-use crate::revocation::ledger::Query;
-use crate::revocation::set::{PAGE_SCAN, Page};
 use crate::time::UnixTime;
 
 pub(super) type IdKey = &'static [u8; 16];
@@ -25,21 +20,21 @@ pub(super) const ENTRIES: TableDefinition<'_, IdKey, &[u8]> = TableDefinition::n
 /// What only operators are told, in the order of creation.
 pub(super) const NOTES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("notes");
 /// End and place in the order of creation, of all that ends.
-const ENDS: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("ends");
+pub(super) const ENDS: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("ends");
 /// The issuers' texts by the numbers that entries have for them. Issuers are few, so that none is ever dropped.
 pub(super) const ISSUERS: TableDefinition<'_, u32, &str> = TableDefinition::new("issuers");
 /// Ids that were restored, and until when that must be told.
-const TOMBSTONES: TableDefinition<'_, IdKey, i64> = TableDefinition::new("tombstones");
+pub(super) const TOMBSTONES: TableDefinition<'_, IdKey, i64> = TableDefinition::new("tombstones");
 /// The tombstones by their ends.
-const TOMBSTONE_ENDS: TableDefinition<'_, (i64, IdKey), ()> =
+pub(super) const TOMBSTONE_ENDS: TableDefinition<'_, (i64, IdKey), ()> =
     TableDefinition::new("tombstone_ends");
 /// What is said once: the names below.
-const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
+pub(super) const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 
-const FORMAT: &str = "format";
-const THIS_FORMAT: &[u8] = b"portcullis revocations 1";
+pub(super) const FORMAT: &str = "format";
+pub(super) const THIS_FORMAT: &[u8] = b"portcullis revocations 1";
 const NEXT_SEQUENCE: &str = "next_sequence";
-const POSITION: &str = "position";
+pub(super) const POSITION: &str = "position";
 
 /// A restored id, and until when that must be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +45,7 @@ pub struct Tombstone {
 
 /// The issuers' numbers, so that a change need not look for them.
 #[derive(Debug, Default)]
-pub(super) struct Issuers(HashMap<Box<str>, u32>);
+pub(super) struct Issuers(pub(super) HashMap<Box<str>, u32>);
 
 /// Makes the tables of a new file.
 pub(super) fn create(database: &Database) -> Result<(), Fault> {
@@ -156,7 +151,8 @@ impl<'txn> Writing<'txn> {
                 let ends_at = held_end.max(new.ends_at());
                 if ends_at != held_end {
                     self.drop_end(held_end, sequence)?;
-                    self.write(new, id, sequence)?;
+                    self.write_entry(new, id, sequence, ends_at)?;
+                    self.write_end(ends_at, sequence)?;
                 }
                 return Ok(Put {
                     sequence,
@@ -168,18 +164,65 @@ impl<'txn> Writing<'txn> {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.write(new, id, sequence)?;
-        let note = NoteRow {
-            id,
-            created_at: at,
-            reason: new.reason.as_deref(),
-        };
+        self.write_entry(new, id, sequence, new.ends_at())?;
+        self.write_end(new.ends_at(), sequence)?;
+        let note = NoteRow::of(new, id, at);
         self.notes.insert(sequence, note.write().as_slice())?;
         Ok(Put {
             sequence,
             ends_at: new.ends_at(),
             is_new: true,
         })
+    }
+
+    /// Puts very many, each table in its own order, so that every page is touched once. A restoration among them is
+    /// passed over.
+    pub(super) fn put_all(&mut self, changes: &[Change]) -> Result<Imported, Fault> {
+        let asked = changes.iter().filter_map(|change| match change {
+            Change::Revoke { new, at } => Some((RevocationId::of(new), new, *at)),
+            Change::Restore { .. } => None,
+        });
+        let mut asked: Vec<_> = asked.zip(self.next_sequence..).collect();
+        self.next_sequence += asked.len() as u64;
+        // The same again stands beside the first, in the order given.
+        asked.sort_by_key(|((id, ..), _)| *id);
+        let mut imported = Imported::default();
+        let (mut notes, mut ends) = (Vec::new(), Vec::new());
+        for same in asked.chunk_by(|((one, ..), _), ((other, ..), _)| one == other) {
+            let Some(((id, new, at), sequence)) = same.first().copied() else {
+                continue;
+            };
+            let asked_end = same.iter().map(|((_, new, _), _)| new.ends_at()).max();
+            let asked_end = asked_end.unwrap_or(UnixTime::MAX);
+            self.dig_up(id)?;
+            imported.known += same.len() as u64 - 1;
+            match self.place_of(id)? {
+                Some((held_end, held)) if at < held_end => {
+                    imported.known += 1;
+                    if asked_end > held_end {
+                        self.drop_end(held_end, held)?;
+                        self.write_entry(new, id, held, asked_end)?;
+                        ends.push((asked_end, held));
+                    }
+                    continue;
+                }
+                Some((held_end, held)) => self.remove(id, held_end, held)?,
+                None => {}
+            }
+            imported.new += 1;
+            self.write_entry(new, id, sequence, asked_end)?;
+            ends.push((asked_end, sequence));
+            notes.push((sequence, NoteRow::of(new, id, at)));
+        }
+        notes.sort_unstable_by_key(|(sequence, _)| *sequence);
+        for (sequence, note) in notes {
+            self.notes.insert(sequence, note.write().as_slice())?;
+        }
+        ends.sort_unstable();
+        for (ends_at, sequence) in ends {
+            self.write_end(ends_at, sequence)?;
+        }
+        Ok(imported)
     }
 
     /// Takes out at most so many that have ended, and says how many.
@@ -242,13 +285,25 @@ impl<'txn> Writing<'txn> {
         })
     }
 
-    /// The entry, and its end.
-    fn write(&mut self, new: &NewRevocation, id: RevocationId, sequence: u64) -> Result<(), Fault> {
+    fn write_entry(
+        &mut self,
+        new: &NewRevocation,
+        id: RevocationId,
+        sequence: u64,
+        ends_at: UnixTime,
+    ) -> Result<(), Fault> {
         let issuer = self.number_of(&new.issuer)?;
-        let row = EntryRow::of(new, issuer, sequence);
+        let row = EntryRow {
+            ends_at,
+            ..EntryRow::of(new, issuer, sequence)
+        };
         self.entries.insert(&id.0.0, row.write().as_slice())?;
-        if row.ends_at != UnixTime::MAX {
-            self.ends.insert((row.ends_at.as_micros(), sequence), ())?;
+        Ok(())
+    }
+
+    fn write_end(&mut self, ends_at: UnixTime, sequence: u64) -> Result<(), Fault> {
+        if ends_at != UnixTime::MAX {
+            self.ends.insert((ends_at.as_micros(), sequence), ())?;
         }
         Ok(())
     }
@@ -307,131 +362,8 @@ impl<'txn> Writing<'txn> {
     }
 }
 
-/// The tables while they are read, as they were at one moment.
-pub(super) struct Reading(ReadTransaction);
-
-impl Reading {
-    /// Of a file that this version wrote.
-    pub(super) fn new(database: &impl redb::ReadableDatabase) -> Result<Self, Fault> {
-        let reading = Self(database.begin_read()?);
-        match reading.fact(FORMAT)? {
-            Some(format) if format == THIS_FORMAT => Ok(reading),
-            _ => Err(Fault::Foreign),
-        }
-    }
-
-    /// The numbers of all issuers.
-    pub(super) fn issuers(&self) -> Result<Issuers, Fault> {
-        let mut numbers = Issuers::default();
-        for row in self.0.open_table(ISSUERS)?.iter()? {
-            let (number, text) = row?;
-            numbers.0.insert(text.value().into(), number.value());
-        }
-        Ok(numbers)
-    }
-
-    /// Puts everything that has not ended into an index; how much there was.
-    pub(super) fn load(&self, mut loader: Loader<'_>, now: UnixTime) -> Result<u64, Fault> {
-        let texts: HashMap<u32, Box<str>> = self
-            .issuers()?
-            .0
-            .into_iter()
-            .map(|(text, number)| (number, text))
-            .collect();
-        let entries = self.0.open_table(ENTRIES)?;
-        loader.make_room_for(usize::try_from(entries.len()?).unwrap_or(usize::MAX));
-        let mut count = 0;
-        for entry in entries.iter()? {
-            let (id, row) = entry?;
-            let row = EntryRow::read(row.value())?;
-            if now < row.ends_at {
-                let issuer = texts.get(&row.issuer).ok_or(Fault::Foreign)?;
-                loader.add_known(Id(*id.value()), row.target(issuer), row.ends_at);
-                count += 1;
-            }
-        }
-        loader.finish();
-        Ok(count)
-    }
-
-    /// The revocation of that id.
-    pub(super) fn get(&self, id: RevocationId, now: UnixTime) -> Result<Option<Revocation>, Fault> {
-        let entries = self.0.open_table(ENTRIES)?;
-        let Some(bytes) = entries.get(&id.0.0)? else {
-            return Ok(None);
-        };
-        let row = EntryRow::read(bytes.value())?;
-        let notes = self.0.open_table(NOTES)?;
-        let note = notes.get(row.sequence)?.ok_or(Fault::Foreign)?;
-        let issuers = self.0.open_table(ISSUERS)?;
-        let revocation = whole(&row, &NoteRow::read(note.value())?, &issuers)?;
-        Ok((now < row.ends_at).then_some(revocation))
-    }
-
-    /// Some of them, in the order of their creation.
-    pub(super) fn page(&self, query: &Query, now: UnixTime) -> Result<Page, Fault> {
-        let entries = self.0.open_table(ENTRIES)?;
-        let notes = self.0.open_table(NOTES)?;
-        let issuers = self.0.open_table(ISSUERS)?;
-        let mut page = Page::default();
-        let mut last_seen = None;
-        let start = query.cursor.map_or(0, |cursor| cursor.saturating_add(1));
-        for (looked_at, note) in notes.range(start..)?.enumerate() {
-            if looked_at == PAGE_SCAN || page.revocations.len() == query.limit {
-                page.cursor = last_seen;
-                break;
-            }
-            let (sequence, note) = note?;
-            last_seen = Some(sequence.value());
-            let note = NoteRow::read(note.value())?;
-            let bytes = entries.get(&note.id.0.0)?.ok_or(Fault::Foreign)?;
-            let row = EntryRow::read(bytes.value())?;
-            let is_wanted = query.kind.is_none_or(|kind| kind == row.kind) && now < row.ends_at;
-            if is_wanted {
-                let revocation = whole(&row, &note, &issuers)?;
-                if (query.wants_issuer)(&revocation.issuer) {
-                    page.revocations.push(revocation);
-                }
-            }
-        }
-        Ok(page)
-    }
-
-    /// Where a feed had been read to.
-    pub(super) fn position(&self) -> Result<Option<Vec<u8>>, Fault> {
-        self.fact(POSITION)
-    }
-
-    /// Whether anything is there to sweep.
-    pub(super) fn has_ended(&self, now: UnixTime) -> Result<bool, Fault> {
-        let is_past = |ends_at: i64| ends_at <= now.as_micros();
-        let (ends, tombstone_ends) = (self.0.open_table(ENDS)?, self.0.open_table(TOMBSTONE_ENDS)?);
-        let (revocation, tombstone) = (ends.first()?, tombstone_ends.first()?);
-        Ok(revocation.is_some_and(|(key, _)| is_past(key.value().0))
-            || tombstone.is_some_and(|(key, _)| is_past(key.value().0)))
-    }
-
-    /// All of them.
-    pub(super) fn tombstones(&self) -> Result<Vec<Tombstone>, Fault> {
-        let tombstones = self.0.open_table(TOMBSTONES)?;
-        let rows = tombstones.iter()?.map(|row| {
-            let (id, until) = row?;
-            Ok(Tombstone {
-                id: RevocationId(Id(*id.value())),
-                until: UnixTime::from_micros(until.value()),
-            })
-        });
-        rows.collect()
-    }
-
-    fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {
-        let facts = self.0.open_table(FACTS)?;
-        Ok(facts.get(name)?.map(|bytes| bytes.value().to_vec()))
-    }
-}
-
 /// Both rows of a revocation, put together.
-fn whole(
+pub(super) fn whole(
     row: &EntryRow<'_>,
     note: &NoteRow<'_>,
     issuers: &impl ReadableTable<u32, &'static str>,

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::fault::{Fault, StoreFault};
 use super::file::{Lock, Place};
-use super::tables::{self, Issuers, Reading, Writing};
+use super::reading::Reading;
+use super::tables::{self, Issuers, Writing};
 use super::{Batch, ENDED, Imported, Shared};
 use crate::revocation::change::{Change, Outcome, RevocationId};
 use crate::revocation::set::RevocationSet;
@@ -211,19 +212,7 @@ impl Writer {
     }
 
     fn import(&mut self, changes: &[Change]) -> Result<Imported, Unavailable> {
-        let imported = self.transact(|writing| {
-            let mut imported = Imported::default();
-            for change in changes {
-                if let Change::Revoke { new, at } = change {
-                    if writing.put(new, *at)?.is_new {
-                        imported.new += 1;
-                    } else {
-                        imported.known += 1;
-                    }
-                }
-            }
-            Ok(imported)
-        });
+        let imported = self.transact(|writing| writing.put_all(changes));
         match imported {
             Ok(imported) => {
                 let mut loader = self.set.loader();
