@@ -2,6 +2,7 @@
 //!
 //! Owns the order of start and end, and every background task. The only module that knows all the others.
 
+mod logout;
 mod reload;
 mod runtime;
 mod state;
@@ -22,6 +23,7 @@ use crate::proxy::{Listeners, Shared, Workers};
 use crate::revocation::{Ledger, Opening, StoreFault};
 use crate::telemetry::{AccessLog, LogGuard, Metrics, start_logging};
 use crate::time::Clock;
+use logout::LogoutDesk;
 use reload::{Watch, fixed_at_start, weakenings};
 use state::State;
 
@@ -109,6 +111,7 @@ impl App {
             metrics,
             access_log,
             clock,
+            Arc::new(LogoutDesk::of(&state)),
         ));
         let workers = Workers::spawn(count, &listeners, &shared)?;
         announce(&public, admin_address, count);
