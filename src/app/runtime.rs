@@ -14,10 +14,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::state::State;
-use crate::admin::{self, AdminState, IssuerHealth, Phase, Runtime};
+use crate::admin::{self, AdminState, IssuerHealth, Phase, Refusal, Runtime};
 use crate::config::Config;
 use crate::gate::{Inquiry, RevocationSource};
-use crate::identity::{IssuerId, Thumbprint};
+use crate::identity::{Identity, IssuerId, Thumbprint};
 use crate::keys::{KeysStatus, SkipReason};
 use crate::proxy::Listeners;
 use crate::telemetry::{ConfiguredMetrics, IssuerValues, PulledValues, ServerValues};
@@ -111,6 +111,22 @@ impl Runtime for State {
             }
         }
         found
+    }
+
+    fn operator<'a>(
+        &'a self,
+        request: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Identity>, Refusal>> + Send + 'a>> {
+        let gate = Arc::clone(&self.current.load().gate);
+        let now = self.clock.now();
+        Box::pin(async move {
+            let operator = gate.operator(request, now).await;
+            operator.map_err(|rejected| Refusal {
+                reason: rejected.reason,
+                issuer: rejected.issuer,
+                retry_after: rejected.retry_after,
+            })
+        })
     }
 
     fn explain<'a>(

@@ -2,6 +2,7 @@
 //!
 //! Owns the two endpoints. The form of a line is the revocations' own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,12 +13,12 @@ use hyper::body::Incoming;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::Parameters;
+use super::{Parameters, Request, to_the_end};
 use crate::admin::AdminState;
 use crate::admin::answer::{Answer, Problem, json, text};
 use crate::admin::body;
 use crate::admin::issuers;
-use crate::revocation::{Query, lines};
+use crate::revocation::{Query, audit_import, lines};
 
 /// Of one import: some million lines. They are in memory while they are read.
 const MAX_IMPORT_BYTES: usize = 1 << 30;
@@ -54,15 +55,16 @@ pub(in crate::admin) async fn export(state: &AdminState, query: &str) -> Result<
 /// `POST /api/revocations/import`
 pub(in crate::admin) async fn import(
     state: &AdminState,
+    request: Request,
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Answer, Problem> {
-    body::check_content_type(headers)?;
+    body::check_json(headers)?;
     let content = read_whole(body).await?;
     let config = state.runtime.config();
-    let now = state.clock.now();
+    let (now, in_force) = (state.clock.now(), Arc::clone(&config));
     let read = tokio::task::spawn_blocking(move || {
-        let named = |name: &str| issuers::by_name_or_value(&config, name).map(|named| named.text);
+        let named = |name: &str| issuers::by_name_or_value(&in_force, name).map(|named| named.text);
         lines::read(&*content, &named, now)
     });
     let read = read.await.map_err(|_| Problem::BodyIncomplete)?;
@@ -70,17 +72,20 @@ pub(in crate::admin) async fn import(
         let detail = format!("Nothing was imported: {fault}.");
         Problem::member(&format!("line {}", fault.number), detail)
     })?;
-    let ended = lines.ended;
-    let imported = state.revocations.import(lines.changes).await?;
-    tracing::info!(
-        target: "portcullis::audit",
-        actor = state.actor(),
-        change = "imported",
-        new = imported.new,
-        known = imported.known,
-        ended,
-        "revocations"
-    );
+    let (ledger, ended) = (Arc::clone(&state.revocations), lines.ended);
+    let imported = to_the_end(async move {
+        let imported = ledger.import(lines.changes).await?;
+        let actor = request.actor(&config);
+        audit_import(
+            actor,
+            imported.new,
+            imported.known,
+            ended,
+            request.id.as_str(),
+        );
+        Ok(imported)
+    });
+    let imported = imported.await?;
     let document = json!({ "new": imported.new, "known": imported.known, "ended": ended });
     Ok(json(StatusCode::OK, &document))
 }

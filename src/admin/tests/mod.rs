@@ -48,6 +48,7 @@ fn issuer(name: &str, pattern: IssuerPattern, max_lifetime: Option<Duration>) ->
             ca: None,
             token_file: None,
         },
+        backchannel_logout: None,
     }
 }
 
@@ -136,6 +137,18 @@ impl Runtime for Fake {
             "shared" => vec![Thumbprint([1; 32]), Thumbprint([2; 32])],
             _ => vec![],
         }
+    }
+    fn operator<'a>(
+        &'a self,
+        _request: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Identity>, Refusal>> + Send + 'a>> {
+        Box::pin(async {
+            Err(Refusal {
+                reason: Rejection::TokenMissing,
+                issuer: IssuerLabel::None,
+                retry_after: None,
+            })
+        })
     }
     fn explain<'a>(
         &'a self,
