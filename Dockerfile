@@ -32,7 +32,7 @@ RUN ldd /image/usr/bin/portcullis | grep --only-matching '/[^ ]*' \
 
 FROM scratch
 COPY --from=image /image /
-# Where the last good keys are kept: mount a volume here, and they outlive the container. All else may be read-only.
+# Where revocations and the last good keys are kept: mount a volume here, and they outlive the container. All else may be read-only.
 ENV STATE_DIRECTORY=/var/lib/portcullis
 VOLUME /var/lib/portcullis
 # By number: Kubernetes' runAsNonRoot cannot look names up.

@@ -1,6 +1,6 @@
 //! What ten million revocations cost: a check, a cached admission, memory, loading, and other people's pauses.
 //!
-//! `cargo bench --bench revocation` (a minute, 1 GiB). Only ratios within one run mean anything: checks are given
+//! `cargo bench --bench revocation` (some minutes, 1 GiB, and 3 GiB on the disk; `DISK_ALONE=1`: the embedded store alone). Only ratios within one run mean anything: checks are given
 //! in SHA-256 of a token, too. `CHECKED_TOKENS` and `ENTRIES` in the environment change the sizes.
 
 #![allow(
@@ -12,6 +12,8 @@
 )]
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,9 +22,10 @@ use http::request::Parts;
 use portcullis::gate::Gate;
 use portcullis::identity::{Identity, IssuerId, Thumbprint, TokenDigest};
 use portcullis::revocation::{
-    Lookup, NewRevocation, RevocationKind, RevocationSet, Subject, Target, Verdict,
+    Batch, Change, Journal, Lookup, NewRevocation, RevocationKind, RevocationSet, Subject, Target,
+    Verdict,
 };
-use portcullis::time::UnixTime;
+use portcullis::time::{Clock, UnixTime};
 use tokio::runtime::Runtime;
 
 #[path = "../tests/gate_support/mod.rs"]
@@ -330,10 +333,131 @@ fn admission_cost(entries: u64) {
     }
 }
 
+fn jti(number: u64) -> NewRevocation {
+    NewRevocation {
+        issuer: ISSUER.into(),
+        what: Subject::Jti(text(number)),
+        expires_at: Some(UnixTime::from_seconds(
+            NOW + 3600 + (number % 3600).cast_signed(),
+        )),
+        reason: None,
+    }
+}
+
+fn change(number: u64) -> Change {
+    Change::Revoke {
+        new: jti(number),
+        at: now(),
+    }
+}
+
+fn journal(folder: &Path, set: &Arc<RevocationSet>) -> (Journal, Duration) {
+    let begin = Instant::now();
+    let clock = Clock::from_fn(now);
+    let (journal, opening) = Journal::start(folder, Duration::ZERO, Arc::clone(set), clock);
+    opening.wait_blocking().expect("a store");
+    (journal, begin.elapsed())
+}
+
+/// In a process of its own, so that memory is what a gateway needs after its start.
+fn load_from_disk(folder: &Path) {
+    let set = Arc::new(RevocationSet::new());
+    let before = resident();
+    let (_journal, took) = journal(folder, &set);
+    let entries = set.len() as f64;
+    let memory = resident().saturating_sub(before) as f64;
+    println!(
+        "disk: opened, checked and loaded in {took:?}: {:.2} million a second, memory {:.1} bytes an entry, of it 32 MiB at most for the file",
+        entries / took.as_secs_f64() / 1e6,
+        memory / entries
+    );
+}
+
+async fn write_one_by_one(journal: &Arc<Journal>, first: u64, writers: u64) {
+    const EACH: u64 = 200;
+    let begin = Instant::now();
+    let tasks: Vec<_> = (0..writers)
+        .map(|writer| {
+            let journal = Arc::clone(journal);
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    let changes = vec![change(first + writer * EACH + number)];
+                    let position = None;
+                    journal
+                        .write(Batch { changes, position })
+                        .await
+                        .expect("a write");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("a writer");
+    }
+    let took = begin.elapsed();
+    println!(
+        "disk: {writers:4} writers, {:8.0} durable revocations a second, {:?} each",
+        (writers * EACH) as f64 / took.as_secs_f64(),
+        took / u32::try_from(EACH).expect("a count")
+    );
+}
+
+/// What the embedded store costs. `STORE_IN` names a folder on the disk that is to be measured.
+fn disk_cost(entries: u64) {
+    let place = std::env::var_os("STORE_IN").unwrap_or_else(|| "target".into());
+    let folder = tempfile::tempdir_in(place).expect("a folder");
+    let set = Arc::new(RevocationSet::new());
+    let (journal, _) = journal(folder.path(), &set);
+    let journal = Arc::new(journal);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        for writers in [1, 10, 100, 1000] {
+            write_one_by_one(&journal, (1 << 40) + writers * 1_000_000, writers).await;
+        }
+        let batch = entries.min(1_000_000);
+        let begin = Instant::now();
+        for first in (0..entries).step_by(usize::try_from(batch).expect("a size")) {
+            let changes = (first..first + batch).map(change).collect();
+            let one = Instant::now();
+            journal.import(changes).await.expect("an import");
+            if first == 0 {
+                println!(
+                    "disk: the first {batch} imported at once in {:?}",
+                    one.elapsed()
+                );
+            }
+        }
+        println!("disk: {entries} imported in {:?}", begin.elapsed());
+        journal.close().await;
+    });
+    let size = std::fs::metadata(folder.path().join("revocations.redb"))
+        .expect("a file")
+        .len();
+    println!(
+        "disk: the file has {:.0} bytes an entry",
+        size as f64 / entries as f64
+    );
+    let again = std::env::current_exe().expect("this program");
+    let status = std::process::Command::new(again)
+        .env("LOAD_FROM", folder.path())
+        .status();
+    assert!(status.expect("a process").success());
+}
+
 fn main() {
+    if let Some(folder) = std::env::var_os("LOAD_FROM") {
+        return load_from_disk(Path::new(&folder));
+    }
     let entries = from_environment("ENTRIES", 10_000_000);
+    if std::env::var_os("DISK_ALONE").is_some() {
+        return disk_cost(entries);
+    }
     let set = check_cost(entries);
     changes(&set, entries);
     drop(set);
     admission_cost(entries);
+    disk_cost(entries);
 }

@@ -27,6 +27,11 @@ impl UnixTime {
         Self(seconds.saturating_mul(MICROS_PER_SECOND))
     }
 
+    /// The moment so many microseconds after the epoch.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
     /// The moment of a fractional `NumericDate`; out of range saturates and NaN is the epoch.
     #[expect(
         clippy::cast_possible_truncation,

@@ -411,7 +411,7 @@ fn stored_keys_that_are_stale_or_foreign_or_broken_are_not_used() {
 fn a_reload_with_the_provider_down_and_nothing_stored_keeps_the_keys() {
     let state_dir = tempfile::NamedTempFile::new().unwrap();
     let server = format!(
-        "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"{}\"",
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"{}\"\n[revocation]\nstore = \"memory\"",
         state_dir.path().display()
     );
     let stage = Stage::with_all(&server, "", ROUTE);

@@ -23,7 +23,7 @@ use std::time::Duration;
 use process::{BRIEF, INVOICES, ORDERS, Provider, claims, has_expired, kid, parts};
 use serde_json::{Value, json};
 use support::{
-    Gateway, Request, Response, Server, Signer, base64url, changed, command, eventually,
+    Gateway, Request, Response, Server, Signer, base64url, changed, command, eventually, now,
 };
 
 /// An API, the gateway, and the real provider.
@@ -82,6 +82,7 @@ discovery = true
 audiences = ["{ORDERS}"]
 leeway = "1s"
 max_lifetime = "1h"
+backchannel_logout = {{ path = "/backchannel-logout", audience = "web-shop" }}
 [issuer.jwks]
 cooldown = "1s"
 [[upstream]]
@@ -421,4 +422,50 @@ fn the_end_of_the_provider_refuses_no_token_of_a_known_key() {
         assert_eq!(response.status, 200, "{}", response.text());
     }
     assert_eq!(house.gateway.admin_get("/readyz").status, 200);
+}
+
+#[test]
+fn a_logout_at_the_provider_is_in_force_at_the_gateway_before_the_next_request() {
+    let house = House::new();
+    let (provider, gateway) = (&house.provider, &house.gateway);
+    provider.log_out_to(&format!("http://{}/backchannel-logout", gateway.public));
+    let (hers, of_a_job) = (provider.sign_in(), provider.orders_token());
+    for token in [&hers, &of_a_job] {
+        assert_eq!(gateway.get("/orders/1", token).outcome(), "200");
+    }
+    assert_eq!(provider.sign_out(), ["accepted"]);
+    let asked = house.upstream.count();
+    assert_eq!(
+        gateway.get("/orders/1", &hers).outcome(),
+        "401 token_revoked"
+    );
+    assert_eq!(house.upstream.count(), asked);
+    assert_eq!(gateway.get("/orders/1", &of_a_job).outcome(), "200");
+    // She signs in again, once the second of the logout is over: what was issued in it is gone too.
+    let second = claims(&hers)["iat"].as_i64().expect("a time").max(now());
+    eventually("the next second", || now() > second);
+    let again = provider.sign_in();
+    assert_eq!(gateway.get("/orders/1", &again).outcome(), "200");
+    assert_eq!(
+        gateway.get("/orders/1", &hers).outcome(),
+        "401 token_revoked"
+    );
+}
+
+#[test]
+fn a_logout_that_is_meant_for_another_client_is_refused_and_the_provider_learns_it() {
+    let house = House::new();
+    let path = house.gateway.path();
+    let text = std::fs::read_to_string(&path).expect("a configuration");
+    let elsewhere = text.replace("audience = \"web-shop\"", "audience = \"another\"");
+    std::fs::write(&path, elsewhere).expect("a writable folder");
+    house.gateway.reload();
+    let url = format!("http://{}/backchannel-logout", house.gateway.public);
+    house.provider.log_out_to(&url);
+    let hers = house.provider.sign_in();
+    let delivered = house.provider.sign_out();
+    assert_eq!(delivered.len(), 1, "{delivered:?}");
+    assert!(delivered[0].contains("400"), "{delivered:?}");
+    assert_eq!(house.gateway.get("/orders/1", &hers).outcome(), "200");
+    assert!(house.rejections("audience_mismatch") > 0.5);
 }

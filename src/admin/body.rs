@@ -1,8 +1,9 @@
-//! Reads JSON bodies: capped, in time, as members in their order so that repeated ones are seen.
+//! Reads JSON bodies and forms: capped, in time, with repeated members and parameters refused.
 
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -14,6 +15,8 @@ use tokio::time::timeout;
 use super::answer::Problem;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Each is compared with all before it.
+const MAX_PARAMETERS: usize = 32;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DRAINED_BYTES: usize = 1024 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -75,36 +78,78 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// The parameters of a form, of which none may be given twice (RFC 6749 §3.2).
+#[derive(Debug)]
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// The parameter of that name; an empty one is as if it were not there (RFC 6749 §3.2).
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(parameter, _)| parameter == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+}
+
 /// Refuses a body that says it is something else: a form can be posted by any page, JSON cannot.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_of_type(headers, "application/json") {
+        Ok(())
+    } else {
+        Err(Problem::NotJson)
+    }
+}
+
+fn is_of_type(headers: &HeaderMap, expected: &str) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(content_type), None) = (types.next(), types.next()) else {
-        return Err(Problem::NotJson);
+        return false;
     };
     let essence = content_type
         .to_str()
         .ok()
         .and_then(|content_type| content_type.split(';').next());
-    match essence {
-        Some(essence) if essence.trim().eq_ignore_ascii_case("application/json") => Ok(()),
-        _ => Err(Problem::NotJson),
-    }
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(expected))
 }
 
 /// Reads a JSON object.
 pub(super) async fn read(headers: &HeaderMap, body: &mut Incoming) -> Result<Members, Problem> {
-    check_content_type(headers)?;
+    check_json(headers)?;
+    let bytes = collect(body).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|_| Problem::member("body", "The body must be one JSON object."))
+}
+
+/// Reads a form.
+pub(super) async fn read_form(headers: &HeaderMap, body: &mut Incoming) -> Result<Form, Problem> {
+    if !is_of_type(headers, "application/x-www-form-urlencoded") {
+        return Err(Problem::NotForm);
+    }
+    let bytes = collect(body).await?;
+    let mut parameters: Vec<(String, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(&bytes) {
+        if parameters.iter().any(|(given, _)| *given == name) {
+            return Err(Problem::member("body", "A parameter is given twice."));
+        }
+        if parameters.len() == MAX_PARAMETERS {
+            return Err(Problem::member("body", "The form has too many parameters."));
+        }
+        parameters.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(Form(parameters))
+}
+
+async fn collect(body: &mut Incoming) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(Problem::BodyTooLarge);
     }
     let limited = Limited::new(body, MAX_BODY_BYTES);
-    let bytes = match timeout(BODY_TIMEOUT, limited.collect()).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(Problem::BodyTooLarge),
-        Ok(Err(_)) | Err(_) => return Err(Problem::BodyIncomplete),
-    };
-    serde_json::from_slice(&bytes)
-        .map_err(|_| Problem::member("body", "The body must be one JSON object."))
+    match timeout(BODY_TIMEOUT, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge),
+        Ok(Err(_)) | Err(_) => Err(Problem::BodyIncomplete),
+    }
 }
 
 /// Takes in what a refused caller is still sending, within bounds: a connection closed on unread bytes loses the answer.
@@ -112,7 +157,7 @@ pub(super) async fn drain(body: &mut Incoming) {
     let all = async {
         let mut left = MAX_DRAINED_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
-            let length = frame.data_ref().map_or(0, bytes::Bytes::len);
+            let length = frame.data_ref().map_or(0, Bytes::len);
             match left.checked_sub(length) {
                 Some(rest) => left = rest,
                 None => return,

@@ -1,6 +1,7 @@
 //! Which path answers what, and in which order a request is judged.
 //!
-//! The order: called by a name of ours, an open path or the credential, the path, the method, the body.
+//! The order: called by a name of ours and by no page of another site, an open path or the credential, the path, the method,
+//! the body.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
@@ -10,11 +11,11 @@ use hyper::body::Incoming;
 use super::AdminState;
 use super::answer::{Answer, Problem, json, text};
 use super::body::{self, Members};
-use super::guard::{check_credential, check_host};
-use super::{health, revocations};
+use super::guard::{Caller, Schemes, authenticate, check_host, check_origin};
+use super::{health, revocations, token_revocation};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 
-const INDEX: &str = "Portcullis admin listener\n\n/metrics\n/healthz\n/readyz\n/api/status\n/api/revocations\n/api/explain (POST)\n";
+const INDEX: &str = "Portcullis admin listener\n\n/metrics\n/healthz\n/readyz\n/api/status\n/api/revocations\n/api/revocations/export\n/api/revocations/import (POST)\n/api/explain (POST)\n/oauth2/revoke (POST)\n";
 const GET: &str = "GET, HEAD";
 
 #[derive(Clone, Copy)]
@@ -26,7 +27,10 @@ enum Endpoint<'path> {
     Status,
     Explain,
     Revocations,
+    Export,
+    Import,
     Revocation(&'path str),
+    TokenRevocation,
 }
 
 impl<'path> Endpoint<'path> {
@@ -39,6 +43,9 @@ impl<'path> Endpoint<'path> {
             "/api/status" => Self::Status,
             "/api/explain" => Self::Explain,
             "/api/revocations" => Self::Revocations,
+            "/api/revocations/export" => Self::Export,
+            "/api/revocations/import" => Self::Import,
+            "/oauth2/revoke" => Self::TokenRevocation,
             _ => Self::Revocation(
                 path.strip_prefix("/api/revocations/")
                     .filter(|id| !id.is_empty() && !id.contains('/'))?,
@@ -51,10 +58,22 @@ impl<'path> Endpoint<'path> {
         matches!(self, Self::Metrics | Self::Health | Self::Readiness)
     }
 
+    const fn schemes(self) -> Schemes {
+        match self {
+            Self::TokenRevocation => Schemes::BearerOrBasic,
+            _ => Schemes::Bearer,
+        }
+    }
+
     const fn allowed(self) -> &'static str {
         match self {
-            Self::Metrics | Self::Health | Self::Readiness | Self::Index | Self::Status => GET,
-            Self::Explain => "POST",
+            Self::Metrics
+            | Self::Health
+            | Self::Readiness
+            | Self::Index
+            | Self::Status
+            | Self::Export => GET,
+            Self::Explain | Self::Import | Self::TokenRevocation => "POST",
             Self::Revocations => "GET, HEAD, POST",
             Self::Revocation(_) => "DELETE",
         }
@@ -65,26 +84,39 @@ impl<'path> Endpoint<'path> {
 pub(super) async fn answer(state: &AdminState, request: Request<Incoming>) -> Answer {
     let id = RequestId::of(request.headers());
     let (parts, mut body) = request.into_parts();
-    let mut answer = match judge(state, &parts, &mut body).await {
+    let endpoint = Endpoint::at(parts.uri.path());
+    let mut answer = match judge(state, &parts, &mut body, endpoint, &id).await {
         Ok(answer) => answer,
         Err(problem) => {
             // Whoever waits for leave to send the body gets the answer at once.
             if !parts.headers.contains_key(EXPECT) {
                 body::drain(&mut body).await;
             }
-            problem.to_answer(&id)
+            match endpoint {
+                Some(Endpoint::TokenRevocation) => problem.to_oauth_answer(&id),
+                _ => problem.to_answer(&id),
+            }
         }
     };
     answer.headers_mut().insert(X_REQUEST_ID, id.header());
     answer
 }
 
-async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result<Answer, Problem> {
+async fn judge(
+    state: &AdminState,
+    parts: &Parts,
+    body: &mut Incoming,
+    endpoint: Option<Endpoint<'_>>,
+    id: &RequestId,
+) -> Result<Answer, Problem> {
     check_host(parts, &state.runtime.config().admin.hosts)?;
-    let endpoint = Endpoint::at(parts.uri.path());
-    if !endpoint.is_some_and(Endpoint::is_open) {
-        check_credential(state, &parts.headers)?;
-    }
+    check_origin(parts)?;
+    let caller = if endpoint.is_some_and(Endpoint::is_open) {
+        Caller::Anyone
+    } else {
+        let schemes = endpoint.map_or(Schemes::Bearer, Endpoint::schemes);
+        authenticate(state, parts, schemes).await?
+    };
     let endpoint = endpoint.ok_or(Problem::UnknownPath)?;
     let allowed = endpoint.allowed();
     if !allowed
@@ -94,8 +126,12 @@ async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result
         return Err(Problem::MethodNotAllowed(allowed));
     }
     if parts.method != Method::POST && has_body(parts) {
-        body::check_content_type(&parts.headers)?;
+        body::check_json(&parts.headers)?;
     }
+    let request = revocations::Request {
+        caller,
+        id: id.clone(),
+    };
     match endpoint {
         Endpoint::Metrics => Ok(health::metrics(state)),
         Endpoint::Health => Ok(text("text/plain; charset=utf-8", "ok\n")),
@@ -104,10 +140,18 @@ async fn judge(state: &AdminState, parts: &Parts, body: &mut Incoming) -> Result
         Endpoint::Status => Ok(health::status(state)),
         Endpoint::Explain => explain(state, body::read(&parts.headers, body).await?).await,
         Endpoint::Revocations if parts.method == Method::POST => {
-            revocations::create(state, body::read(&parts.headers, body).await?)
+            revocations::create(state, request, body::read(&parts.headers, body).await?).await
         }
-        Endpoint::Revocations => revocations::list(state, parts.uri.query().unwrap_or_default()),
-        Endpoint::Revocation(id) => revocations::delete(state, id),
+        Endpoint::Revocations => {
+            revocations::list(state, parts.uri.query().unwrap_or_default()).await
+        }
+        Endpoint::Export => revocations::export(state, parts.uri.query().unwrap_or_default()).await,
+        Endpoint::Import => revocations::import(state, request, &parts.headers, body).await,
+        Endpoint::Revocation(id) => revocations::delete(state, request, id).await,
+        Endpoint::TokenRevocation => {
+            let form = body::read_form(&parts.headers, body).await?;
+            token_revocation::revoke(state, request, &form).await
+        }
     }
 }
 

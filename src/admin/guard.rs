@@ -1,25 +1,27 @@
-//! Who may ask: the name the listener is called by, and the admin credential.
+//! Who may ask: the name the listener is called by, the page that asks, and the admin credential.
 //!
-//! Owns the defence against DNS rebinding and guessing. Knows no endpoint.
+//! Owns the defence against other sites' pages, DNS rebinding and guessing. Knows no endpoint.
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HOST};
+use data_encoding::BASE64;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use super::AdminState;
 use super::answer::Problem;
+use super::{AdminState, Refusal};
 use crate::config::Secret;
-use crate::identity::IssuerLabel;
+use crate::identity::{Identity, IssuerLabel};
 use crate::rejection::Rejection;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const WRONG_ATTEMPTS: usize = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -45,31 +47,127 @@ impl AttemptLimiter {
     }
 }
 
-/// Refuses a caller that has not the admin credential, where one is needed.
-pub(super) fn check_credential(state: &AdminState, headers: &HeaderMap) -> Result<(), Problem> {
-    if state.is_loopback {
-        return Ok(());
-    }
-    let mut credentials = headers.get_all(AUTHORIZATION).iter();
-    let (Some(credential), None) = (credentials.next(), credentials.next()) else {
-        return Err(Problem::CredentialRequired);
-    };
-    let config = state.runtime.config();
-    if is_right(credential.as_bytes(), config.admin.token.as_ref()) {
-        return Ok(());
-    }
-    if state.attempts.is_exceeded(Instant::now()) {
-        let metrics = state.runtime.metrics();
-        metrics.rejection(None, IssuerLabel::None, Rejection::RateLimited);
-        return Err(Problem::RateLimited);
-    }
-    Err(Problem::CredentialRequired)
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// Without a credential, where none is needed: at an open path, or on a loopback address.
+    Anyone,
+    /// With the content of `token_file`.
+    AdminToken,
+    /// With a bearer token of an issuer.
+    Operator(Arc<Identity>),
 }
 
-fn is_right(credential: &[u8], secret: Option<&Secret>) -> bool {
-    let Some((scheme, token)) = credential.split_at_checked(b"Bearer ".len()) else {
+/// How a credential may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Schemes {
+    Bearer,
+    /// Basic too, with the admin token as the password: what OAuth clients do (RFC 6749 §2.3.1).
+    BearerOrBasic,
+}
+
+/// The credential that is in a request.
+enum Presented<'head> {
+    Nothing,
+    /// Several: to choose one would be guessing.
+    Several,
+    Bearer(&'head [u8]),
+    Basic(&'head [u8]),
+}
+
+/// Finds out who asks. On a loopback address no credential is needed; one that is sent must be good all the same, where there
+/// is one to compare it with.
+pub(super) async fn authenticate(
+    state: &AdminState,
+    parts: &Parts,
+    schemes: Schemes,
+) -> Result<Caller, Problem> {
+    let config = state.runtime.config();
+    let admin = &config.admin;
+    let presented = presented(&parts.headers, schemes);
+    let is_judged = admin.token.is_some() || admin.operators.is_some();
+    if state.is_loopback && (!is_judged || matches!(presented, Presented::Nothing)) {
+        return Ok(Caller::Anyone);
+    }
+    let problem = match presented {
+        Presented::Nothing | Presented::Several => return Err(Problem::CredentialRequired),
+        Presented::Bearer(token) if is_secret(token, admin.token.as_ref()) => {
+            return Ok(Caller::AdminToken);
+        }
+        Presented::Basic(pair) if is_password(pair, admin.token.as_ref()) => {
+            return Ok(Caller::AdminToken);
+        }
+        Presented::Basic(_) => Problem::PasswordRefused,
+        Presented::Bearer(_) => match &admin.operators {
+            None => Problem::CredentialRequired,
+            Some(operators) => match state.runtime.operator(parts).await {
+                Ok(identity) => return Ok(Caller::Operator(identity)),
+                Err(refusal) => refused(refusal, &operators.scope),
+            },
+        },
+    };
+    Err(limited(state, problem))
+}
+
+fn refused(refusal: Refusal, scope: &str) -> Problem {
+    let scope = (refusal.reason == Rejection::ScopeInsufficient).then(|| scope.to_owned());
+    Problem::TokenRefused { refusal, scope }
+}
+
+/// A wrong credential counts, and is told no more than that if there were too many. Good ones never come here, and it is nobody's
+/// fault that it cannot be told.
+fn limited(state: &AdminState, problem: Problem) -> Problem {
+    let metrics = state.runtime.metrics();
+    let is_wrong = problem.status() != StatusCode::SERVICE_UNAVAILABLE;
+    if is_wrong && state.attempts.is_exceeded(Instant::now()) {
+        metrics.rejection(None, IssuerLabel::None, Rejection::RateLimited);
+        return Problem::RateLimited;
+    }
+    if let Problem::TokenRefused { refusal, .. } = &problem {
+        metrics.rejection(None, refusal.issuer, refusal.reason);
+    }
+    problem
+}
+
+/// Another scheme than those is no credential here.
+fn presented(headers: &HeaderMap, schemes: Schemes) -> Presented<'_> {
+    let mut credentials = headers.get_all(AUTHORIZATION).iter();
+    let credential = match (credentials.next(), credentials.next()) {
+        (None, _) => return Presented::Nothing,
+        (Some(_), Some(_)) => return Presented::Several,
+        (Some(credential), None) => credential.as_bytes(),
+    };
+    let after = |scheme: &[u8]| {
+        let (start, rest) = credential.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    if let Some(token) = after(b"Bearer ") {
+        return Presented::Bearer(token);
+    }
+    match after(b"Basic ") {
+        Some(pair) if schemes == Schemes::BearerOrBasic => Presented::Basic(pair),
+        _ => Presented::Nothing,
+    }
+}
+
+/// The password of `NAME:PASSWORD`, as it stands or form-encoded as RFC 6749 §2.3.1 has it. The name does not matter: there is
+/// one credential.
+fn is_password(pair: &[u8], secret: Option<&Secret>) -> bool {
+    let Ok(pair) = BASE64.decode(pair) else {
         return false;
     };
+    let mut parts = pair.splitn(2, |byte| *byte == b':');
+    let (Some(_), Some(password)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    // One word, in which neither sign would stand as it is.
+    let is_word = !password.iter().any(|byte| matches!(byte, b'&' | b'='));
+    let decoded = form_urlencoded::parse(password).next();
+    is_secret(password, secret)
+        || decoded.is_some_and(|(word, _)| is_word && is_secret(word.as_bytes(), secret))
+}
+
+fn is_secret(token: &[u8], secret: Option<&Secret>) -> bool {
     let Some(secret) = secret.map(Secret::expose).filter(|it| !it.is_empty()) else {
         return false;
     };
@@ -78,7 +176,31 @@ fn is_right(credential: &[u8], secret: Option<&Secret>) -> bool {
         digest(&SHA256, token).as_ref(),
         digest(&SHA256, secret).as_ref(),
     );
-    scheme.eq_ignore_ascii_case(b"Bearer ") && same.is_ok()
+    same.is_ok()
+}
+
+/// Refuses a change that a web page of another origin asks for. Browsers say so themselves, of every request that is no
+/// plain GET, and no page can keep them from it.
+pub(super) fn check_origin(parts: &Parts) -> Result<(), Problem> {
+    if parts.method.is_safe() {
+        return Ok(());
+    }
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let is_own = |origin: &HeaderValue| {
+        let origin = origin.as_bytes();
+        let authority = origin
+            .strip_prefix(b"http://")
+            .or_else(|| origin.strip_prefix(b"https://"));
+        authority.is_some_and(|own| host.is_some_and(|host| own.eq_ignore_ascii_case(host)))
+    };
+    let is_near = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+    if parts.headers.get_all(ORIGIN).iter().all(is_own)
+        && parts.headers.get_all(SEC_FETCH_SITE).iter().all(is_near)
+    {
+        Ok(())
+    } else {
+        Err(Problem::OriginRefused)
+    }
 }
 
 /// Refuses a request that did not mean this listener: a page that rebound its own name to our address sends that name.
@@ -167,27 +289,122 @@ mod tests {
         assert!(!limiter.is_exceeded(start + WINDOW));
     }
 
+    fn secret() -> Secret {
+        Secret::from_file_content(b"s3c+r%t\n".to_vec())
+    }
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    fn is_right(credential: &str, schemes: Schemes) -> bool {
+        let secret = secret();
+        match presented(&headers(&[("authorization", credential)]), schemes) {
+            Presented::Bearer(token) => is_secret(token, Some(&secret)),
+            Presented::Basic(pair) => is_password(pair, Some(&secret)),
+            Presented::Nothing | Presented::Several => false,
+        }
+    }
+
     #[test]
     fn the_credential_must_be_the_very_secret() {
-        let secret = Secret::from_file_content(b"s3cret\n".to_vec());
         for (credential, right) in [
-            ("Bearer s3cret", true),
-            ("bearer s3cret", true),
-            ("Bearer s3cre", false),
-            ("Bearer s3cret ", false),
+            ("Bearer s3c+r%t", true),
+            ("bearer s3c+r%t", true),
+            ("Bearer s3c+r%", false),
+            ("Bearer s3c+r%t ", false),
+            ("Bearer s3c r%t", false),
             ("Bearer ", false),
-            ("Basic s3cret", false),
-            ("s3cret", false),
+            ("Basic s3c+r%t", false),
+            ("s3c+r%t", false),
             ("", false),
         ] {
+            assert_eq!(is_right(credential, Schemes::Bearer), right, "{credential}");
             assert_eq!(
-                is_right(credential.as_bytes(), Some(&secret)),
+                is_right(credential, Schemes::BearerOrBasic),
                 right,
                 "{credential}"
             );
         }
         let empty = Secret::from_file_content(Vec::new());
-        assert!(!is_right(b"Bearer ", Some(&empty)));
-        assert!(!is_right(b"Bearer x", None));
+        assert!(!is_secret(b"", Some(&empty)));
+        assert!(!is_secret(b"x", None));
+    }
+
+    #[test]
+    fn the_password_of_basic_is_the_secret_plain_or_form_encoded_where_basic_is_taken() {
+        for (pair, right) in [
+            ("client:s3c+r%t", true),
+            (":s3c+r%t", true),
+            ("client:s3c%2Br%25t", true),
+            ("client:x:s3c+r%t", false),
+            ("client:s3c+r%t=", false),
+            ("client:s3c%2Br%25t&", false),
+            ("client:s3c%2Br%25t&x", false),
+            ("client:", false),
+            ("s3c+r%t", false),
+            ("", false),
+        ] {
+            let credential = format!("Basic {}", BASE64.encode(pair.as_bytes()));
+            assert_eq!(
+                is_right(&credential, Schemes::BearerOrBasic),
+                right,
+                "{pair}"
+            );
+            assert!(!is_right(&credential, Schemes::Bearer), "{pair}");
+        }
+    }
+
+    #[test]
+    fn a_change_may_come_from_no_page_or_from_one_of_this_listener() {
+        let verdict = |method: &str, lines: &[(&'static str, &str)]| {
+            let mut request = http::Request::builder()
+                .method(method)
+                .uri("/")
+                .body(())
+                .unwrap();
+            *request.headers_mut() = headers(lines);
+            request
+                .headers_mut()
+                .insert(HOST, HeaderValue::from_static("Localhost:9090"));
+            check_origin(&request.into_parts().0).is_ok()
+        };
+        for (lines, expected) in [
+            (&[][..], true),
+            (&[("origin", "http://localhost:9090")], true),
+            (
+                &[
+                    ("origin", "http://localhost:9090"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
+                true,
+            ),
+            (&[("sec-fetch-site", "none")], true),
+            (&[("origin", "http://localhost:3000")], false),
+            (&[("origin", "http://evil.example")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "")], false),
+            (
+                &[("origin", "http://localhost:9090"), ("origin", "null")],
+                false,
+            ),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (
+                &[
+                    ("origin", "http://localhost:9090"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                false,
+            ),
+        ] {
+            assert_eq!(verdict("POST", lines), expected, "{lines:?}");
+            assert_eq!(verdict("DELETE", lines), expected, "{lines:?}");
+            assert!(verdict("GET", lines), "{lines:?}");
+        }
     }
 }

@@ -15,19 +15,20 @@ use crate::tls::{KeyPair, ServerTls};
 pub(super) fn metrics(state: &AdminState) -> Answer {
     let mut pulled = state.runtime.pulled();
     let counted = |held: usize| u64::try_from(held).unwrap_or(u64::MAX);
-    pulled.revocations = state
-        .revocations
+    let set = state.revocations.set();
+    pulled.revocations = set
         .counts()
         .map(|(kind, held)| (kind.name(), counted(held)))
         .to_vec();
-    let checks = state.revocations.check_counts();
+    let checks = set.check_counts();
     pulled.revocation_checks = vec![
         ("clear", checks.clear),
         ("revoked", checks.revoked),
         ("stale", checks.stale),
     ];
-    // The set in memory is the store.
-    pulled.revocation_store_up = true;
+    let store = state.revocations.status();
+    pulled.revocation_store_up = store.is_up;
+    pulled.revocation_lag = store.lag;
     text(
         "text/plain; version=0.0.4; charset=utf-8",
         state.runtime.metrics().metrics().render(&pulled),
@@ -46,6 +47,7 @@ pub(super) fn status(state: &AdminState) -> Answer {
     let pulled = state.runtime.pulled();
     let kinds: Map<String, Value> = state
         .revocations
+        .set()
         .counts()
         .into_iter()
         .map(|(kind, held): (RevocationKind, usize)| (kind.name().to_owned(), held.into()))
@@ -84,11 +86,7 @@ fn health(state: &AdminState) -> (StatusCode, Value) {
     let mut document = json!({
         "status": word,
         "issuers": issuers,
-        "revocation_store": {
-            "kind": "memory",
-            "up": true,
-            "entries": state.revocations.len(),
-        },
+        "revocation_store": revocation_store(state),
     });
     if !certificates.is_empty() {
         let certificates = certificates.iter().map(certificate);
@@ -108,6 +106,18 @@ fn certificate(certificate: &KeyPair) -> Value {
     json!({
         "names": certificate.names(),
         "expires_at": certificate.expires_at().as_seconds(),
+    })
+}
+
+fn revocation_store(state: &AdminState) -> Value {
+    let store = state.revocations.status();
+    json!({
+        "kind": store.kind.name(),
+        "loaded": store.is_loaded,
+        "up": store.is_up,
+        "fault": store.fault,
+        "lag_seconds": store.lag.as_secs(),
+        "entries": state.revocations.set().len(),
     })
 }
 

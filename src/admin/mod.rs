@@ -13,8 +13,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::identity::{IssuerId, Thumbprint};
-use crate::revocation::RevocationSet;
+use crate::identity::{Identity, IssuerId, IssuerLabel, Thumbprint};
+use crate::rejection::Rejection;
+use crate::revocation::Ledger;
 use crate::telemetry::{ConfiguredMetrics, PulledValues};
 use crate::time::Clock;
 
@@ -27,6 +28,7 @@ mod issuers;
 mod revocations;
 mod server;
 mod timestamp;
+mod token_revocation;
 
 pub use server::serve;
 
@@ -45,6 +47,11 @@ pub trait Runtime: Send + Sync + 'static {
     fn pulled(&self) -> PulledValues;
     /// The keys of the issuer's current set that have `name` as their kid or as their RFC 7638 thumbprint, without repetition.
     fn keys_named(&self, issuer: IssuerId, name: &str) -> Vec<Thumbprint>;
+    /// Who the operator is whose bearer token is in that request's head; asked only where `admin.operators` is set.
+    fn operator<'a>(
+        &'a self,
+        request: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Identity>, Refusal>> + Send + 'a>>;
     /// What `explain --json` prints. `request` has the method, the target in origin form, and a Host header.
     fn explain<'a>(
         &'a self,
@@ -59,6 +66,16 @@ pub enum Phase {
     Starting,
     Running,
     Draining,
+}
+
+/// Why a bearer token makes no operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: Rejection,
+    /// The issuer of the token.
+    pub issuer: IssuerLabel,
+    /// For 503: seconds after which another try makes sense.
+    pub retry_after: Option<u32>,
 }
 
 /// The keys of one issuer, as `/readyz` tells them.
@@ -78,7 +95,7 @@ pub struct IssuerHealth {
 /// What the handlers of one listener share.
 pub struct AdminState {
     runtime: Arc<dyn Runtime>,
-    revocations: Arc<RevocationSet>,
+    revocations: Arc<Ledger>,
     clock: Clock,
     /// Whether the listener is bound to a loopback address: then whoever reaches it may do everything.
     is_loopback: bool,
@@ -90,7 +107,7 @@ impl AdminState {
     /// `is_loopback`: of the address that the listener is really bound to.
     pub fn new(
         runtime: Arc<dyn Runtime>,
-        revocations: Arc<RevocationSet>,
+        revocations: Arc<Ledger>,
         clock: Clock,
         is_loopback: bool,
     ) -> Self {
@@ -101,15 +118,6 @@ impl AdminState {
             is_loopback,
             attempts: guard::AttemptLimiter::default(),
             started: Instant::now(),
-        }
-    }
-
-    /// Who changes something, for the audit records.
-    const fn actor(&self) -> &'static str {
-        if self.is_loopback {
-            "loopback"
-        } else {
-            "admin"
         }
     }
 }

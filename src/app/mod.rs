@@ -2,6 +2,7 @@
 //!
 //! Owns the order of start and end, and every background task. The only module that knows all the others.
 
+mod logout;
 mod reload;
 mod runtime;
 mod state;
@@ -17,10 +18,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, RevocationStore};
 use crate::proxy::{Listeners, Shared, Workers};
+use crate::revocation::{Ledger, Opening, StoreFault};
 use crate::telemetry::{AccessLog, LogGuard, Metrics, start_logging};
 use crate::time::Clock;
+use logout::LogoutDesk;
 use reload::{Watch, fixed_at_start, weakenings};
 use state::State;
 
@@ -43,6 +46,8 @@ pub enum StartError {
     Listen(SocketAddr, #[source] io::Error),
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    #[error("{0}")]
+    Store(#[from] StoreFault),
 }
 
 /// A running gateway.
@@ -55,6 +60,8 @@ pub struct App {
     /// On the file that is reread; `None` rereads nothing.
     watch: Option<Watch>,
     signals: Signals,
+    /// Of the revocations; the gate does not decide before.
+    opening: Opening,
     tasks: Vec<JoinHandle<()>>,
     // In this order: the access log's records end up in the log.
     _log: LogGuard,
@@ -88,11 +95,14 @@ impl App {
         let clock = Clock::system();
         let count = worker_count(&config);
         metrics.config_read(true, clock.now());
+        let keeps_files = watch.is_some();
+        let (ledger, opening) = revocations(&config, keeps_files, &clock);
         let state = Arc::new(State::start(
             config,
-            watch.is_some(),
+            keeps_files,
             clock.clone(),
             Arc::clone(&metrics),
+            Arc::new(ledger),
         ));
         let public = listeners.addresses();
         let (admin_address, admin_task) = runtime::serve_admin(admin, Arc::clone(&state))?;
@@ -101,6 +111,7 @@ impl App {
             metrics,
             access_log,
             clock,
+            Arc::new(LogoutDesk::of(&state)),
         ));
         let workers = Workers::spawn(count, &listeners, &shared)?;
         announce(&public, admin_address, count);
@@ -112,6 +123,7 @@ impl App {
             admin: admin_address,
             watch,
             signals,
+            opening,
             _log: log,
         })
     }
@@ -127,27 +139,41 @@ impl App {
     }
 
     /// Runs until SIGTERM or SIGINT, reloads on SIGHUP and when the file changes, then drains.
-    pub async fn run_until_signal(mut self) -> ExitCode {
+    ///
+    /// # Errors
+    /// A store of revocations that cannot be used.
+    pub async fn run_until_signal(mut self) -> Result<ExitCode, StoreFault> {
         let Signals {
             mut terminate,
             mut interrupt,
             hangup,
         } = self.signals;
+        let ledger = Arc::clone(&self.state.ledger);
+        let unusable = async {
+            match self.opening.wait().await {
+                Ok(()) => {
+                    ledger.loaded();
+                    std::future::pending().await
+                }
+                Err(fault) => fault,
+            }
+        };
         let reloads = reload_forever(Arc::clone(&self.state), self.watch.take(), hangup);
         let is_graceful = tokio::select! {
             _ = terminate.recv() => true,
             _ = interrupt.recv() => false,
             () = reloads => false,
+            fault = unusable => return Err(fault),
         };
         let state = Arc::clone(&self.state);
         let drained = drain(state, self.workers, &self.tasks, is_graceful);
         tokio::select! {
-            () = drained => return ExitCode::SUCCESS,
+            () = drained => return Ok(ExitCode::SUCCESS),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::warn!("stopped by a second signal; what was open is cut off");
-        ExitCode::FAILURE
+        Ok(ExitCode::FAILURE)
     }
 }
 
@@ -179,6 +205,7 @@ async fn drain(
 ) {
     let server = state.current.load().config.server.clone();
     state.begin_drain();
+    state.ledger.close().await;
     tracing::info!("draining");
     if waits_for_balancers {
         tokio::time::sleep(server.drain_delay).await;
@@ -188,6 +215,19 @@ async fn drain(
         task.abort();
     }
     tracing::info!(cut_off, "stopped");
+}
+
+/// Where revocations are kept. A configuration that is no file keeps nothing on disk.
+fn revocations(config: &Config, keeps_files: bool, clock: &Clock) -> (Ledger, Opening) {
+    match config.revocation.store {
+        RevocationStore::Embedded if keeps_files => {
+            let server = &config.server;
+            Ledger::embedded(&server.state_dir, server.drain, clock.clone())
+        }
+        RevocationStore::Embedded | RevocationStore::Memory => {
+            (Ledger::in_memory(), Opening::done())
+        }
+    }
 }
 
 fn worker_count(config: &Config) -> usize {
@@ -209,7 +249,7 @@ async fn sweep(state: Arc<State>) {
     let mut tick = interval(SWEEP);
     loop {
         tick.tick().await;
-        state.revocations.sweep(state.clock.now());
+        state.ledger.sweep(state.clock.now());
     }
 }
 

@@ -95,6 +95,10 @@ pub(super) fn fixed_at_start(started: &Config, new: &Config) -> Vec<&'static str
         ("server.workers", server.workers != next.workers),
         ("server.state_dir", server.state_dir != next.state_dir),
         ("admin.listen", started.admin.listen != new.admin.listen),
+        (
+            "revocation.store",
+            started.revocation.store != new.revocation.store,
+        ),
         ("log.format", started.log.format != new.log.format),
         ("log.level", started.log.level != new.log.level),
     ];

@@ -14,10 +14,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::state::State;
-use crate::admin::{self, AdminState, IssuerHealth, Phase, Runtime};
+use crate::admin::{self, AdminState, IssuerHealth, Phase, Refusal, Runtime};
 use crate::config::Config;
 use crate::gate::{Inquiry, RevocationSource};
-use crate::identity::{IssuerId, Thumbprint};
+use crate::identity::{Identity, IssuerId, Thumbprint};
 use crate::keys::{KeysStatus, SkipReason};
 use crate::proxy::Listeners;
 use crate::telemetry::{ConfiguredMetrics, IssuerValues, PulledValues, ServerValues};
@@ -34,7 +34,7 @@ pub(super) fn serve_admin(
         .pop()
         .ok_or_else(|| io::Error::other("no admin listener is bound"))?;
     let address = listener.local_addr()?;
-    let (revocations, clock) = (Arc::clone(&state.revocations), state.clock.clone());
+    let (revocations, clock) = (Arc::clone(&state.ledger), state.clock.clone());
     let shared = AdminState::new(state, revocations, clock, address.ip().is_loopback());
     let task = tokio::spawn(admin::serve(
         listener,
@@ -56,6 +56,9 @@ impl Runtime for State {
     fn phase(&self) -> Phase {
         if self.draining.load(Ordering::Acquire) {
             return Phase::Draining;
+        }
+        if !self.ledger.status().is_loaded {
+            return Phase::Starting;
         }
         Phase::Running
     }
@@ -108,6 +111,22 @@ impl Runtime for State {
             }
         }
         found
+    }
+
+    fn operator<'a>(
+        &'a self,
+        request: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Identity>, Refusal>> + Send + 'a>> {
+        let gate = Arc::clone(&self.current.load().gate);
+        let now = self.clock.now();
+        Box::pin(async move {
+            let operator = gate.operator(request, now).await;
+            operator.map_err(|rejected| Refusal {
+                reason: rejected.reason,
+                issuer: rejected.issuer,
+                retry_after: rejected.retry_after,
+            })
+        })
     }
 
     fn explain<'a>(

@@ -16,7 +16,7 @@ use crate::config::{Config, Issuer};
 use crate::gate::Gate;
 use crate::keys::{IssuerKeys, Refresher};
 use crate::proxy::Snapshot;
-use crate::revocation::RevocationSet;
+use crate::revocation::Ledger;
 use crate::telemetry::{ConfiguredMetrics, Metrics};
 use crate::time::Clock;
 use crate::tls::Tickets;
@@ -31,7 +31,7 @@ pub(super) struct State {
     /// What the workers read; swapped together with `current`.
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) revocations: Arc<RevocationSet>,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Clock,
     pub(super) draining: AtomicBool,
     /// By them TLS sessions are resumed, whatever is reloaded meanwhile.
@@ -65,9 +65,9 @@ impl State {
         keeps_files: bool,
         clock: Clock,
         metrics: Arc<Metrics>,
+        ledger: Arc<Ledger>,
     ) -> Self {
         let state_dir = keeps_files.then(|| config.server.state_dir.clone());
-        let revocations = Arc::new(RevocationSet::new());
         let issuers: Vec<_> = config
             .issuers
             .iter()
@@ -76,7 +76,7 @@ impl State {
         let gate = Arc::new(Gate::new(
             &config,
             keys_of(&issuers),
-            Arc::clone(&revocations),
+            Arc::clone(ledger.set()),
         ));
         let configured = Arc::new(metrics.configure(&config));
         let tickets = Tickets::new();
@@ -96,7 +96,7 @@ impl State {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             current: ArcSwap::from_pointee(current),
             metrics,
-            revocations,
+            ledger,
             clock,
             draining: AtomicBool::new(false),
             tickets,
@@ -117,7 +117,7 @@ impl State {
             })
             .collect();
         self.await_keys(&config, &issuers).await;
-        let gate = Gate::new(&config, keys_of(&issuers), Arc::clone(&self.revocations));
+        let gate = Gate::new(&config, keys_of(&issuers), Arc::clone(self.ledger.set()));
         let gate = Arc::new(gate.keeping_tokens_of(&before.gate, &before.config, &config));
         let configured = Arc::new(self.metrics.configure(&config));
         let snapshot = Snapshot::new(

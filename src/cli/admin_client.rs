@@ -13,11 +13,14 @@ use reqwest::{Client, Method, Response, Url};
 use serde_json::{Map, Value, json};
 
 use super::revocation_line::line_of;
+use super::transfer::Transfer;
 use crate::config::{self, Admin, Secret};
 use crate::revocation::RevocationKind;
 
 /// How long a gateway has to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for very many revocations at once.
+const LONG_TIMEOUT: Duration = Duration::from_mins(10);
 /// More than any token; standard input is not read further.
 const MAX_INPUT: u64 = 1 << 20;
 /// Where a gateway listens that says nothing else.
@@ -96,7 +99,10 @@ pub(super) struct RestoreArguments {
 
 /// `portcullis revocations`
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct RevocationsArguments {
+    #[command(subcommand)]
+    transfer: Option<Transfer>,
     #[command(flatten)]
     gateway: Gateway,
     /// Only of this kind
@@ -108,6 +114,13 @@ pub(super) struct RevocationsArguments {
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+impl RevocationsArguments {
+    /// What to do with all of them, unless they are to be listed.
+    pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
+        self.transfer.take()
+    }
 }
 
 /// `portcullis healthcheck`
@@ -130,7 +143,7 @@ pub(super) async fn revoke(
         let target = arguments.gateway.find()?;
         let body = body_of(&arguments)?;
         let answer = target
-            .ask(Method::POST, "/api/revocations", &[], Some(body))
+            .ask(Method::POST, "/api/revocations", &[], Body::Json(body))
             .await?;
         let revocation = json_of(answer).await?;
         Ok(format!("revoked: {}", line_of(&revocation)))
@@ -155,7 +168,7 @@ pub(super) async fn restore(
             return Err(format!("{:?} is no id of a revocation", arguments.id));
         }
         let path = format!("/api/revocations/{}", arguments.id);
-        target.ask(Method::DELETE, &path, &[], None).await?;
+        target.ask(Method::DELETE, &path, &[], Body::None).await?;
         Ok(format!("restored: {}", arguments.id))
     }
     .await;
@@ -232,7 +245,7 @@ async fn page(
         .collect();
     json_of(
         target
-            .ask(Method::GET, "/api/revocations", &query, None)
+            .ask(Method::GET, "/api/revocations", &query, Body::None)
             .await?,
     )
     .await
@@ -251,7 +264,7 @@ pub(super) async fn healthcheck(
     };
     let outcome: Result<String, String> = async {
         let target = arguments.gateway.find_or_guess(errors)?;
-        target.ask(Method::GET, path, &[], None).await?;
+        target.ask(Method::GET, path, &[], Body::None).await?;
         Ok("ok".to_owned())
     }
     .await;
@@ -320,7 +333,7 @@ fn read_token() -> Result<String, String> {
 }
 
 /// A gateway, and what it asks of operators.
-struct Target {
+pub(super) struct Target {
     url: String,
     credential: Option<Secret>,
     /// The file could not say where its gateway is.
@@ -329,9 +342,22 @@ struct Target {
     doubts: String,
 }
 
+/// What is sent along.
+pub(super) enum Body {
+    None,
+    Json(Value),
+    /// One JSON object a line; a gateway may take its time over them.
+    Lines(Vec<u8>),
+}
+
 impl Gateway {
+    /// The configuration that names it.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The gateway that is meant, for what must reach no other.
-    fn find(&self) -> Result<Target, String> {
+    pub(super) fn find(&self) -> Result<Target, String> {
         let target = self.look_up()?;
         if target.is_guess {
             let unknown = "the file does not say where its gateway is, and nothing was asked; name it with --admin URL";
@@ -383,6 +409,10 @@ pub(super) fn admin_address(admin: &Admin) -> (String, Option<Secret>) {
 }
 
 impl Target {
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     fn new(url: &str, credential: Option<Secret>) -> Self {
         Self {
             url: url.to_owned(),
@@ -409,12 +439,12 @@ impl Target {
     }
 
     /// Asks, and turns every answer but success into words.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         method: Method,
         path: &str,
         query: &[(&str, &str)],
-        body: Option<Value>,
+        body: Body,
     ) -> Result<Response, String> {
         let absent = |error: reqwest::Error| {
             let why = if error.is_timeout() {
@@ -432,18 +462,26 @@ impl Target {
         }
         let client = Client::builder()
             .no_proxy()
-            .timeout(TIMEOUT)
+            .timeout(match body {
+                Body::Lines(_) => LONG_TIMEOUT,
+                Body::None | Body::Json(_) => TIMEOUT,
+            })
             .build()
             .map_err(absent)?;
         let mut request = client.request(method, url);
         if let Some(credential) = &self.credential {
             request = request.bearer_auth(String::from_utf8_lossy(credential.expose()));
         }
-        if let Some(body) = body {
+        let content = match body {
+            Body::None => None,
+            Body::Json(document) => Some(document.to_string().into_bytes()),
+            Body::Lines(lines) => Some(lines),
+        };
+        if let Some(content) = content {
             let json = reqwest::header::HeaderValue::from_static("application/json");
             request = request
                 .header(reqwest::header::CONTENT_TYPE, json)
-                .body(body.to_string());
+                .body(content);
         }
         let answer = request.send().await.map_err(absent)?;
         if answer.status().is_success() {
@@ -460,7 +498,7 @@ impl Target {
     }
 }
 
-async fn json_of(answer: Response) -> Result<Value, String> {
+pub(super) async fn json_of(answer: Response) -> Result<Value, String> {
     let unreadable = "the gateway's answer cannot be read";
     let body = answer.bytes().await.map_err(|_| unreadable.to_owned())?;
     serde_json::from_slice(&body).map_err(|_| unreadable.to_owned())

@@ -8,6 +8,7 @@ mod demo;
 mod explain;
 mod revocation_line;
 pub mod schema;
+mod transfer;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ enum Command {
     Revoke(admin_client::RevokeArguments),
     /// Take a revocation back
     Restore(admin_client::RestoreArguments),
-    /// List the revocations of a running gateway
+    /// List the revocations of a running gateway, or carry all of them out and in
     Revocations(admin_client::RevocationsArguments),
     /// Ask a running gateway whether it lives, or is ready
     Healthcheck(admin_client::HealthcheckArguments),
@@ -121,7 +122,10 @@ async fn dispatch(
         Command::Demo => demo::run(out).await,
         Command::Revoke(arguments) => admin_client::revoke(arguments, out, errors).await,
         Command::Restore(arguments) => admin_client::restore(arguments, out, errors).await,
-        Command::Revocations(arguments) => admin_client::revocations(arguments, out, errors).await,
+        Command::Revocations(mut arguments) => match arguments.take_transfer() {
+            Some(transfer) => transfer::run(transfer, out, errors).await,
+            None => admin_client::revocations(arguments, out, errors).await,
+        },
         Command::Healthcheck(arguments) => admin_client::healthcheck(arguments, out, errors).await,
         Command::Schema => Ok(schema::schema(out)),
         Command::Completions { shell } => {
@@ -134,6 +138,11 @@ async fn dispatch(
     }
 }
 
+fn cannot_run(why: &dyn std::error::Error, errors: &mut dyn Write) -> io::Result<ExitCode> {
+    writeln!(errors, "portcullis: {why}")?;
+    Ok(ExitCode::FAILURE)
+}
+
 async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
     let loaded = match config::load(&path) {
         Ok(loaded) => loaded,
@@ -143,10 +152,10 @@ async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
         }
     };
     match App::start(app::Source::File(path, Box::new(loaded))) {
-        Ok(app) => Ok(app.run_until_signal().await),
-        Err(error) => {
-            writeln!(errors, "portcullis: {error}")?;
-            Ok(ExitCode::FAILURE)
-        }
+        Ok(app) => match app.run_until_signal().await {
+            Ok(code) => Ok(code),
+            Err(fault) => cannot_run(&fault, errors),
+        },
+        Err(error) => cannot_run(&error, errors),
     }
 }

@@ -139,6 +139,16 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Lower-case names under which the listener may be called, besides address literals and `localhost`.
     pub hosts: Vec<String>,
+    /// `issuer` and `scope`
+    pub operators: Option<Operators>,
+}
+
+/// Whose bearer tokens are an admin credential too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operators {
+    pub issuer: IssuerId,
+    /// The token must have it.
+    pub scope: String,
 }
 
 /// `[log]`
@@ -184,6 +194,18 @@ pub struct Issuer {
     pub client_claims: Vec<ClaimPath>,
     pub subject_claim: ClaimPath,
     pub jwks: Jwks,
+    pub backchannel_logout: Option<BackchannelLogout>,
+}
+
+/// `backchannel_logout` of an issuer (OpenID Connect Back-Channel Logout 1.0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackchannelLogout {
+    /// Of the public listener, at every host; split at slashes as [`PathPattern::Exact`] is.
+    pub path: Vec<String>,
+    /// The client id that logout tokens are for.
+    pub audience: String,
+    /// `sessions = "sid-only"`
+    pub session_only: bool,
 }
 
 /// Where an issuer's keys come from.
@@ -338,7 +360,7 @@ pub enum IdentitySource {
     Claim(ClaimSlot),
 }
 
-/// `[revocation]`; the `embedded` and `redis` stores are refused until they exist.
+/// `[revocation]`; the `redis` store is refused until it exists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revocation {
     pub store: RevocationStore,
@@ -348,7 +370,10 @@ pub struct Revocation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationStore {
+    /// Lost at a restart.
     Memory,
+    /// A file in `state_dir`.
+    Embedded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -215,6 +215,12 @@ pub struct Admin {
     /// Names, besides addresses and localhost, under which it may be called.
     #[schemars(extend("default" = []))]
     pub hosts: Option<Vec<String>>,
+    /// The name of an issuer whose bearer tokens are a credential too, if they have `scope`.
+    #[schemars(length(min = 1))]
+    pub issuer: Option<String>,
+    /// The scope that they need.
+    #[schemars(length(min = 1))]
+    pub scope: Option<String>,
 }
 
 /// What is logged.
@@ -297,6 +303,22 @@ pub struct Issuer {
     #[schemars(extend("default" = "sub"))]
     pub subject_claim: Option<Claim>,
     pub jwks: Option<Jwks>,
+    pub backchannel_logout: Option<BackchannelLogout>,
+}
+
+/// Where the provider may say that somebody has logged out (OpenID Connect Back-Channel Logout 1.0).
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct BackchannelLogout {
+    /// Exact path on the listener for clients; no route may have it.
+    #[schemars(regex(pattern = "^/"))]
+    pub path: String,
+    /// The client id that logout tokens are for.
+    #[schemars(length(min = 1))]
+    pub audience: String,
+    /// Whether the subject's tokens issued up to then end as well, or those of the session alone.
+    #[schemars(extend("default" = "all", "enum" = ["all", "sid-only"]))]
+    pub sessions: Option<String>,
 }
 
 /// How an issuer's keys are fetched.
@@ -441,7 +463,7 @@ pub struct Identity {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Revocation {
-    #[schemars(extend("default" = "memory", "enum" = ["memory"]))]
+    #[schemars(extend("default" = "embedded", "enum" = ["memory", "embedded"]))]
     pub store: Option<String>,
     /// What happens while the store is out of reach.
     #[schemars(extend("default" = "serve", "enum" = ["serve", "refuse"]))]

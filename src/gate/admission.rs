@@ -166,13 +166,13 @@ impl Facts {
     pub(super) fn reject(
         self,
         reason: Rejection,
-        route: RouteId,
+        route: Option<RouteId>,
         retry_after: Option<u32>,
         preflight: bool,
     ) -> Box<Rejected> {
         Box::new(Rejected {
             reason,
-            route: Some(route),
+            route,
             issuer: self.issuer,
             token: self.token,
             identity: self.identity,

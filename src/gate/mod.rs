@@ -9,6 +9,8 @@ mod credential;
 mod explain;
 mod json;
 mod jws;
+mod logout;
+mod operators;
 mod policy;
 mod route;
 mod target;
@@ -22,6 +24,7 @@ use http::{HeaderMap, Method, header};
 
 pub use admission::{Admission, Rejected};
 pub use explain::{Check, CheckResult, Explanation, Inquiry, Outcome, RevocationSource};
+pub use logout::Logout;
 
 use crate::config::{Auth, Config, Route, RouteId};
 use crate::identity::{IssuerLabel, Via};
@@ -31,6 +34,7 @@ use crate::revocation::{RevocationSet, Verdict};
 use crate::time::UnixTime;
 use admission::Facts;
 use credential::Credential;
+use logout::Endpoints;
 use route::{Found, RouteTable};
 use target::PathRules;
 use verified_cache::{CacheKey, Verified, VerifiedCache};
@@ -49,6 +53,9 @@ pub struct Gate {
     verifier: Verifier,
     cache: Arc<VerifiedCache>,
     revocations: Arc<RevocationSet>,
+    /// What an operator's token is held to; it is in no table, and no request goes anywhere by it.
+    operators: Option<Route>,
+    logouts: Endpoints,
 }
 
 /// A request that found its route.
@@ -77,6 +84,8 @@ impl Gate {
             verifier: Verifier::new(config, keys),
             cache: Arc::new(VerifiedCache::new(config.token_cache.entries)),
             revocations,
+            operators: config.admin.operators.as_ref().map(operators::rule),
+            logouts: Endpoints::new(&config.issuers),
         }
     }
 
@@ -106,7 +115,10 @@ impl Gate {
             Err(reason) if routed.route.report_only && reason.is_reportable() => {
                 Ok(facts.admit_reported(routed.id, reason))
             }
-            Err(reason) => Err(self.reject(head, &routed, facts, reason)),
+            Err(reason) => {
+                let preflight = reason == Rejection::TokenMissing && routed.preflight;
+                Err(self.reject(facts, Some(routed.id), reason, preflight))
+            }
         }
     }
 
@@ -179,12 +191,24 @@ impl Gate {
             }
             found => found?,
         };
+        let (_, via) = self.judge(credential, route, now, facts).await?;
+        Ok(via)
+    }
+
+    /// Rows 4 to 12.
+    async fn judge(
+        &self,
+        credential: Credential<'_>,
+        route: &Route,
+        now: UnixTime,
+        facts: &mut Facts,
+    ) -> Result<(Verified, Via), Rejection> {
         let (verified, via) = self.verified(credential, route, now, facts).await?;
         facts.know(&verified.identity);
         let issuer = self.issuer_of(&verified)?;
         self.check_revocation(&verified, issuer, now)?;
         policy::check(&verified.identity, route, &issuer.config)?;
-        Ok(via)
+        Ok((verified, via))
     }
 
     /// Rows 4 to 10, or what is left of them for a token that was verified before: 5 for the route, 7 for
@@ -252,18 +276,17 @@ impl Gate {
 
     fn reject(
         &self,
-        head: &Parts,
-        routed: &Routed<'_>,
         facts: Facts,
+        route: Option<RouteId>,
         reason: Rejection,
+        preflight: bool,
     ) -> Box<Rejected> {
         let retry_after = match reason {
             Rejection::KeysUnavailable => Some(self.retry_keys(facts.issuer())),
             Rejection::RevocationsStale => Some(RETRY_STALE),
             _ => None,
         };
-        let preflight = reason == Rejection::TokenMissing && preflight_method(head).is_some();
-        facts.reject(reason, routed.id, retry_after, preflight)
+        facts.reject(reason, route, retry_after, preflight)
     }
 
     /// Seconds until the issuer's keys may be asked for again.

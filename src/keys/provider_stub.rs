@@ -202,5 +202,6 @@ pub(super) fn issuer(keys: KeySource, issuer: &str) -> Issuer {
             ca: None,
             token_file: None,
         },
+        backchannel_logout: None,
     }
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HOST, ORIGIN};
+use http::header::{CACHE_CONTROL, HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, Uri};
 use tokio::time::Instant;
 
 use crate::config::{RouteId, UpstreamId};
 use crate::gate::{Admission, Rejected};
-use crate::identity::{Identity, IssuerLabel, TokenDigest};
+use crate::identity::{Identity, IssuerId, IssuerLabel, TokenDigest};
 use crate::rejection::Rejection;
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::telemetry::{AccessRecord, UpstreamErrorKind};
@@ -200,6 +200,21 @@ impl Exchange {
             cross_origin: self.has_origin && is_cross_origin,
         };
         let answer = snapshot.answers.answer(rejected, &self.id, circumstances);
+        self.hand_over(answer)
+    }
+
+    /// An answer of ours to a request that was not to be forwarded.
+    pub(super) fn answer(self: Box<Self>, mut answer: Response<Bytes>) -> Response<ResponseBody> {
+        let headers = answer.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_REQUEST_ID, self.id.header());
+        if self.worker.is_closing() || self.open.has_unread_body() {
+            close_after(headers);
+        }
+        self.hand_over(answer)
+    }
+
+    fn hand_over(mut self: Box<Self>, answer: Response<Bytes>) -> Response<ResponseBody> {
         self.status = Some(answer.status().as_u16());
         let is_head = self.is_head;
         let (mut head, text) = answer.into_parts();
@@ -212,7 +227,14 @@ impl Exchange {
         Response::from_parts(head, ResponseBody::answer(text, self))
     }
 
-    fn note_rejection(&mut self, rejected: &Rejected) {
+    /// A token was read from the request's body.
+    pub(super) fn name_token(&mut self, issuer: IssuerId, token: TokenDigest) {
+        self.issuer = IssuerLabel::Known(issuer);
+        self.token = Some(token);
+    }
+
+    /// Counts a rejection; the record will have it.
+    pub(super) fn note_rejection(&mut self, rejected: &Rejected) {
         self.route = rejected.route;
         self.issuer = rejected.issuer;
         self.token = rejected.token;

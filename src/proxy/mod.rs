@@ -17,6 +17,7 @@ mod handshake;
 mod headers;
 mod identity_headers;
 mod listener;
+mod logout;
 mod pool;
 mod response;
 mod snapshot;
@@ -48,6 +49,7 @@ use timer::Timer;
 use worker::{View, Worker};
 
 pub use listener::Listeners;
+pub use logout::{Logouts, Unkept};
 pub use snapshot::Snapshot;
 pub use worker::{Shared, Workers};
 
@@ -69,7 +71,14 @@ impl Proxy {
         let origin = view.snapshot.forwarding.origin(&self.peer, &head.headers);
         let open = self.activity.begin_request(!body.is_end_stream());
         let mut exchange = Exchange::begin(self, &view, open, &head, &origin);
-        let admission = match self.judge(&head, &body, &view, &mut exchange).await {
+        if let Err(rejected) = check_frame(&head, &body, &view, &exchange) {
+            return exchange.refuse(&rejected);
+        }
+        if let Some(issuer) = view.snapshot.gate.logout_endpoint(&head) {
+            // Boxed: it is rare, and would make room for itself in every request.
+            return Box::pin(logout::answer(self, &view, issuer, (&head, body), exchange)).await;
+        }
+        let admission = match self.judge(&head, &view, &mut exchange).await {
             Ok(admission) => admission,
             Err(rejected) => return exchange.refuse(&rejected),
         };
@@ -89,20 +98,29 @@ impl Proxy {
         }
     }
 
-    /// The frame first, then the gate: row 1 of the contract's table, and all others.
+    /// All other rows.
     async fn judge(
         &self,
         head: &Parts,
-        body: &Incoming,
         view: &View,
         exchange: &mut Exchange,
     ) -> Result<Admission, Box<Rejected>> {
-        let snapshot = &view.snapshot;
-        let length = body.size_hint().exact();
-        framing::check(head, length, &snapshot.limits, &snapshot.reserved)
-            .map_err(|reason| exchange.rejected(reason))?;
-        let admission = snapshot.gate.admit(head, exchange.wall_clock()).await?;
+        let now = exchange.wall_clock();
+        let admission = view.snapshot.gate.admit(head, now).await?;
         exchange.admitted(&admission);
         Ok(admission)
     }
+}
+
+/// Row 1 of the contract's table, as far as it is not the gate's.
+fn check_frame(
+    head: &Parts,
+    body: &Incoming,
+    view: &View,
+    exchange: &Exchange,
+) -> Result<(), Box<Rejected>> {
+    let snapshot = &view.snapshot;
+    let length = body.size_hint().exact();
+    framing::check(head, length, &snapshot.limits, &snapshot.reserved)
+        .map_err(|reason| exchange.rejected(reason))
 }

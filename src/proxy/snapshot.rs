@@ -8,7 +8,9 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
 
-use crate::config::{Auth, Config, IdentitySource, Limits, Route, RouteId, Upstream, UpstreamId};
+use crate::config::{
+    Auth, Config, ErrorDetail, IdentitySource, Limits, Route, RouteId, Upstream, UpstreamId,
+};
 use crate::gate::Gate;
 use crate::telemetry::ConfiguredMetrics;
 use crate::tls::{HTTP_1_1, Tickets};
@@ -29,6 +31,7 @@ pub struct Snapshot {
     pub(super) reserved: Arc<ReservedNames>,
     pub(super) identity_headers: Vec<(HeaderName, IdentitySource)>,
     pub(super) answers: Answers,
+    pub(super) error_detail: ErrorDetail,
     /// By [`UpstreamId`].
     pub(super) upstreams: Vec<Upstream>,
     /// `None`: plain HTTP.
@@ -68,6 +71,7 @@ impl Snapshot {
             reserved: Arc::new(ReservedNames::new(config)),
             identity_headers: config.identity.headers.clone(),
             answers: Answers::new(config),
+            error_detail: config.server.error_detail,
             upstreams: config.upstreams.clone(),
             tls: tls.map(|tls| tls.config(tickets, &[HTTP_1_1])),
             routes: config.routes.iter().map(ForwardingRule::new).collect(),

@@ -49,6 +49,7 @@ pub(super) fn config() -> Config {
             listen: anywhere,
             token: None,
             hosts: Vec::new(),
+            operators: None,
         },
         log: Log {
             format: LogFormat::Text,

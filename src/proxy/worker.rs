@@ -26,6 +26,7 @@ use crate::time::{Clock, UnixTime};
 
 use super::drain::{Drain, DrainWatch, Phase};
 use super::listener::{Listeners, Slots, accept};
+use super::logout::Logouts;
 use super::pool::{Pool, PoolKey, PoolTls};
 use super::snapshot::{ForwardingRule, Snapshot};
 use super::upstream::{RecycledMaps, Upstream};
@@ -42,6 +43,7 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     access_log: AccessLog,
     clock: Clock,
+    logouts: Arc<dyn Logouts>,
     slots: Arc<Slots>,
 }
 
@@ -52,12 +54,14 @@ impl Shared {
         metrics: Arc<Metrics>,
         access_log: AccessLog,
         clock: Clock,
+        logouts: Arc<dyn Logouts>,
     ) -> Self {
         Self {
             snapshot,
             metrics,
             access_log,
             clock,
+            logouts,
             slots: Arc::default(),
         }
     }
@@ -248,6 +252,11 @@ impl Worker {
     /// The wall clock.
     pub(super) fn now(&self) -> UnixTime {
         self.shared.clock.now()
+    }
+
+    /// Where logouts are put in force.
+    pub(super) fn logouts(&self) -> &dyn Logouts {
+        &*self.shared.logouts
     }
 
     /// Writes a record of a request that is over at `now`.

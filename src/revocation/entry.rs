@@ -187,7 +187,7 @@ pub struct Revocation {
     pub reason: Option<Box<str>>,
 }
 
-const ID_BYTES: usize = 16;
+pub(super) const ID_BYTES: usize = 16;
 
 /// The id in the form that the set keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

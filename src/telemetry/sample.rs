@@ -59,6 +59,7 @@ pub(crate) fn config(routes: &[&str]) -> Config {
             listen: ([127, 0, 0, 1], 0).into(),
             token: None,
             hosts: vec![],
+            operators: None,
         },
         log: config::Log {
             format: LogFormat::Text,

@@ -25,7 +25,7 @@ fn an_almost_empty_file_has_the_defaults_of_the_contract() {
     assert_eq!(config.server.drain, Duration::from_secs(20));
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.token_cache.entries, 100_000);
-    assert_eq!(config.revocation.store, RevocationStore::Memory);
+    assert_eq!(config.revocation.store, RevocationStore::Embedded);
     let issuer = &config.issuers[0];
     assert_eq!(issuer.leeway, Duration::from_secs(30));
     assert_eq!(issuer.algorithms.iter().count(), 11);

@@ -93,12 +93,35 @@ impl Provider {
         self.command("drop-old");
     }
 
+    /// Logout tokens for the web shop go to that URL.
+    pub(super) fn log_out_to(&self, url: &str) {
+        self.command(&format!("logout-to {url}"));
+    }
+
+    /// A browser signs alice in at the web shop; her access token for the usual route.
+    pub(super) fn sign_in(&self) -> String {
+        let answer = self.ask("sign-in");
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// That browser signs her out; what became of each logout token that the provider sent: "accepted", or what it says.
+    pub(super) fn sign_out(&self) -> Vec<String> {
+        let answer = self.ask("sign-out");
+        let delivered = answer["delivered"].as_array().expect("a list");
+        let outcome = |outcome: &Value| outcome.as_str().expect("text").to_owned();
+        delivered.iter().map(outcome).collect()
+    }
+
     fn command(&self, command: &str) {
+        let answer = self.ask(command);
+        assert!(answer["kids"].is_array(), "{answer}");
+    }
+
+    fn ask(&self, command: &str) -> Value {
         let mut conversation = self.conversation.lock().expect("a lock");
         let (stdin, lines) = &mut *conversation;
         writeln!(stdin, "{command}").expect("a provider that listens");
-        let answer = read(lines);
-        assert!(answer["kids"].is_array(), "{answer}");
+        read(lines)
     }
 
     pub(super) fn kill(&self) {

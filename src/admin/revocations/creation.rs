@@ -64,13 +64,28 @@ pub(super) fn read(
     let expires_at = match (given_end, token_end) {
         (Some(end), _) => Some(end),
         (None, Some(exp)) => Some(end_of_token(exp, named.issuer, now)?),
-        (None, None) => default_end(&what, named.issuer, now),
+        (None, None) => what.last_end(named.issuer.max_lifetime, named.issuer.leeway, now),
     };
     Ok(NewRevocation {
         issuer: named.text,
         what,
         expires_at,
         reason: reason.map(Into::into),
+    })
+}
+
+/// The revocation of one token, or why it is none that could be good here.
+pub(in crate::admin) fn of_token(
+    token: &str,
+    config: &Config,
+    now: UnixTime,
+) -> Result<NewRevocation, Problem> {
+    let token = Token::read(token, config)?;
+    Ok(NewRevocation {
+        expires_at: Some(end_of_token(token.expires_at, token.named.issuer, now)?),
+        issuer: token.named.text,
+        what: Subject::Token(token.digest),
+        reason: None,
     })
 }
 
@@ -149,19 +164,6 @@ fn key(name: &str, named: &Named<'_>, runtime: &dyn Runtime) -> Result<Thumbprin
             "Several keys share this kid; give the RFC 7638 thumbprint of the one that is meant.",
         )),
     }
-}
-
-/// When no token that the revocation covers can be valid any more.
-fn default_end(what: &Subject, issuer: &Issuer, now: UnixTime) -> Option<UnixTime> {
-    let from = match what {
-        Subject::Jti(_) | Subject::Session(_) => now,
-        Subject::Subject { issued_before, .. } => (*issued_before)?,
-        Subject::Client(_) | Subject::Key(_) | Subject::Token(_) => return None,
-    };
-    let span = issuer.max_lifetime?.saturating_add(issuer.leeway);
-    let end = from.plus(span);
-    // Of a cut-off long past only tokens without iat can be left; these are limited from now on.
-    Some(if end > now { end } else { now.plus(span) })
 }
 
 fn end_of_token(exp: UnixTime, issuer: &Issuer, now: UnixTime) -> Result<UnixTime, Problem> {

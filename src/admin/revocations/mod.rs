@@ -3,6 +3,7 @@
 //! Owns the reading of what is asked and the form of the answers. What a revocation means is the set's.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -10,54 +11,127 @@ use serde_json::{Value, json};
 use super::AdminState;
 use super::answer::{Answer, Problem, insert, json, no_content};
 use super::body::Members;
+use super::guard::Caller;
 use super::issuers;
 use crate::config::Config;
-use crate::revocation::{Revocation, RevocationKind, Subject};
+use crate::request_id::RequestId;
+use crate::revocation::{
+    Act, Actor, NewRevocation, Query, Revocation, RevocationKind, Revoked, Subject, Unavailable,
+    audit,
+};
 use crate::time::UnixTime;
 
 mod creation;
+mod transfer;
+
+pub(super) use transfer::{export, import};
+
+pub(super) use creation::of_token;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
+/// Who asks for a change, and in which request.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) caller: Caller,
+    pub(super) id: RequestId,
+}
+
+impl Request {
+    fn actor<'a>(&'a self, config: &'a Config) -> Actor<'a> {
+        match &self.caller {
+            Caller::Anyone => Actor::Loopback,
+            Caller::AdminToken => Actor::AdminToken,
+            Caller::Operator(identity) => Actor::Operator {
+                issuer: name_of(config, &identity.iss),
+                subject: identity.subject.as_deref(),
+                client: identity.client.as_deref(),
+                token: identity.digest,
+            },
+        }
+    }
+}
+
 /// `POST /api/revocations`
-pub(super) fn create(state: &AdminState, members: Members) -> Result<Answer, Problem> {
+pub(super) async fn create(
+    state: &AdminState,
+    request: Request,
+    members: Members,
+) -> Result<Answer, Problem> {
     let config = state.runtime.config();
-    let now = state.clock.now();
-    let new = creation::read(members, &config, state.runtime.as_ref(), now)?;
-    let revoked = state.revocations.revoke(new, now);
+    let new = creation::read(members, &config, state.runtime.as_ref(), state.clock.now())?;
+    let revoked = revoke(state, request, &config, new).await?;
     let status = if revoked.is_new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    audit(state, &config, "revoked", &revoked.revocation);
     Ok(json(status, &document(&config, &revoked.revocation)))
 }
 
 /// `DELETE /api/revocations/ID`
-pub(super) fn delete(state: &AdminState, id: &str) -> Result<Answer, Problem> {
-    let restored = state.revocations.restore(id, state.clock.now());
-    let restored = restored.ok_or(Problem::UnknownRevocation)?;
-    audit(state, &state.runtime.config(), "restored", &restored);
+pub(super) async fn delete(
+    state: &AdminState,
+    request: Request,
+    id: &str,
+) -> Result<Answer, Problem> {
+    let (ledger, config) = (Arc::clone(&state.revocations), state.runtime.config());
+    let (id, now) = (id.to_owned(), state.clock.now());
+    let restored = to_the_end(async move {
+        let restored = ledger.restore(&id, now).await?;
+        if let Some(restored) = &restored {
+            record(&request, &config, Act::Restored, restored);
+        }
+        Ok(restored)
+    });
+    restored.await?.ok_or(Problem::UnknownRevocation)?;
     Ok(no_content())
 }
 
+/// The way that every revocation takes from here.
+pub(super) async fn revoke(
+    state: &AdminState,
+    request: Request,
+    config: &Arc<Config>,
+    new: NewRevocation,
+) -> Result<Revoked, Problem> {
+    let (ledger, config) = (Arc::clone(&state.revocations), Arc::clone(config));
+    let now = state.clock.now();
+    to_the_end(async move {
+        let revoked = ledger.revoke(new, now).await?;
+        let act = Act::of_revoking(revoked.is_new);
+        record(&request, &config, act, &revoked.revocation);
+        Ok(revoked)
+    })
+    .await
+}
+
+/// Makes a change even if whoever asked for it leaves in the middle: what is kept shall be on record.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Unavailable>> + Send + 'static,
+) -> Result<T, Problem> {
+    let broke_off = |_| Unavailable("the change broke off".to_owned());
+    Ok(tokio::spawn(change).await.map_err(broke_off)??)
+}
+
 /// `GET /api/revocations`
-pub(super) fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
+pub(super) async fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
     let config = state.runtime.config();
     let parameters = Parameters::read(query)?;
-    let wants_issuer = |text: &str| match &parameters.issuer {
-        None => true,
-        Some(wanted) => text == &**wanted || name_of(&config, text) == &**wanted,
+    let wanted = parameters.issuer.map(Cow::into_owned);
+    let in_force = Arc::clone(&config);
+    let query = Query {
+        kind: parameters.kind,
+        wants_issuer: Box::new(move |text| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| text == wanted || name_of(&in_force, text) == wanted)
+        }),
+        cursor: parameters.cursor,
+        limit: parameters.limit,
     };
-    let page = state.revocations.list(
-        parameters.kind,
-        &wants_issuer,
-        parameters.cursor,
-        parameters.limit,
-        state.clock.now(),
-    );
+    let page = state.revocations.list(query, state.clock.now()).await?;
     let revocations: Vec<Value> = page
         .revocations
         .iter()
@@ -66,6 +140,12 @@ pub(super) fn list(state: &AdminState, query: &str) -> Result<Answer, Problem> {
     let cursor = page.cursor.map(|cursor| cursor.to_string());
     let document = json!({ "revocations": revocations, "cursor": cursor });
     Ok(json(StatusCode::OK, &document))
+}
+
+impl From<Unavailable> for Problem {
+    fn from(why: Unavailable) -> Self {
+        Self::StoreUnavailable(why.0)
+    }
 }
 
 struct Parameters<'query> {
@@ -152,16 +232,9 @@ fn document(config: &Config, revocation: &Revocation) -> Value {
     document
 }
 
-/// Every change leaves a record; what is in a token never does.
-fn audit(state: &AdminState, config: &Config, change: &'static str, revocation: &Revocation) {
-    tracing::info!(
-        target: "portcullis::audit",
-        actor = state.actor(),
-        change,
-        kind = revocation.what.kind().name(),
-        id = revocation.id,
-        issuer = name_of(config, &revocation.issuer),
-        reason = revocation.reason.as_deref(),
-        "revocation"
-    );
+/// Every change leaves a record.
+fn record(request: &Request, config: &Config, act: Act, revocation: &Revocation) {
+    let issuer = name_of(config, &revocation.issuer);
+    let actor = request.actor(config);
+    audit(actor, act, revocation, issuer, request.id.as_str());
 }

@@ -182,7 +182,9 @@ async fn readiness_follows_the_life_of_the_process_and_its_keys() {
         assert_eq!((reply.status, &document["status"]), (status, &json!(word)));
         assert_eq!(document["issuers"][0]["name"], "corp");
         assert_eq!(document["issuers"][0]["age_seconds"], 5);
-        let store = json!({"kind": "memory", "up": true, "entries": 0});
+        let store = json!({
+            "kind": "memory", "loaded": true, "up": true, "fault": null, "lag_seconds": 0, "entries": 0,
+        });
         assert_eq!(document["revocation_store"], store);
         assert_eq!(gateway.get("/healthz").await.status, 200);
     }

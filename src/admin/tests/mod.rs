@@ -48,6 +48,7 @@ fn issuer(name: &str, pattern: IssuerPattern, max_lifetime: Option<Duration>) ->
             ca: None,
             token_file: None,
         },
+        backchannel_logout: None,
     }
 }
 
@@ -137,6 +138,18 @@ impl Runtime for Fake {
             _ => vec![],
         }
     }
+    fn operator<'a>(
+        &'a self,
+        _request: &'a Parts,
+    ) -> Pin<Box<dyn Future<Output = Result<Arc<Identity>, Refusal>> + Send + 'a>> {
+        Box::pin(async {
+            Err(Refusal {
+                reason: Rejection::TokenMissing,
+                issuer: IssuerLabel::None,
+                retry_after: None,
+            })
+        })
+    }
     fn explain<'a>(
         &'a self,
         token: &'a str,
@@ -181,7 +194,7 @@ impl Gateway {
 
     async fn running(fake: Fake, is_loopback: bool) -> Self {
         let clock = Clock::from_fn(|| UnixTime::from_seconds(NOW));
-        let revocations = Arc::new(RevocationSet::new());
+        let revocations = Arc::new(Ledger::in_memory());
         let state = AdminState::new(Arc::new(fake), revocations, clock, is_loopback);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

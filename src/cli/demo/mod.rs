@@ -42,7 +42,7 @@ pub(super) async fn run(out: &mut dyn Write) -> io::Result<ExitCode> {
     let scenes = scenes(&issuer).map_err(io::Error::other)?;
     revoke(&app, &scenes).await?;
     print(&app, &issuer, &scenes, out)?;
-    Ok(app.run_until_signal().await)
+    app.run_until_signal().await.map_err(io::Error::other)
 }
 
 fn free_port() -> SocketAddr {

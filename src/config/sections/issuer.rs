@@ -6,16 +6,21 @@ use super::super::node::Text;
 use super::super::quantity::LONGEST_DURATION;
 use super::super::reader::Section;
 use super::super::{Issuer, IssuerPattern};
-use super::{Named, audience, issuer_pattern, jwks, key_source, label};
+use super::backchannel_logout::Endpoint;
+use super::{Named, audience, backchannel_logout, issuer_pattern, jwks, key_source, label};
 
-const LATER: [&str; 2] = ["backchannel_logout", "introspection"];
+const LATER: [&str; 1] = ["introspection"];
 /// What the metrics say where no configured issuer fits.
 const RESERVED: [&str; 2] = ["none", "unknown"];
 const MOST_LEEWAY: Duration = Duration::from_mins(5);
 const SCOPE_CLAIMS: [&str; 3] = ["scope", "scp", "scopes"];
 const CLIENT_CLAIMS: [&str; 4] = ["client_id", "azp", "cid", "appid"];
 
-pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Issuer> {
+/// The paths of logout endpoints go to `endpoints`.
+pub(super) fn read_all<'file>(
+    sections: Vec<Section<'file>>,
+    endpoints: &mut Vec<Endpoint<'file>>,
+) -> Named<Issuer> {
     let mut issuers = Named {
         entries: Vec::new(),
     };
@@ -44,7 +49,7 @@ pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Issuer> {
         }
         names.extend(name.clone());
         let name = name.map(|text| text.value.to_owned());
-        let issuer = read(section, name.clone(), pattern);
+        let issuer = read(section, name.clone(), pattern, endpoints);
         issuers.entries.push((name, issuer));
     }
     // A revocation may call its issuer by either.
@@ -64,10 +69,11 @@ pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Issuer> {
     issuers
 }
 
-fn read(
-    mut section: Section<'_>,
+fn read<'file>(
+    mut section: Section<'file>,
     name: Option<String>,
     pattern: Option<IssuerPattern>,
+    endpoints: &mut Vec<Endpoint<'file>>,
 ) -> Option<Issuer> {
     let (keys, algorithms) = key_source::read(&mut section);
     let audiences = audience::read_required(&mut section, pattern.as_ref());
@@ -87,6 +93,10 @@ fn read(
     let client_claims = section.claims("client_claims", &CLIENT_CLAIMS);
     let subject_claim = section.claim("subject_claim", "sub");
     let jwks = jwks::read(section.section("jwks"));
+    let logout = section.section("backchannel_logout");
+    let backchannel_logout = logout
+        .is_present()
+        .then(|| backchannel_logout::read(logout, &subject_claim, endpoints));
     section.finish(&LATER);
     Some(Issuer {
         name: name?,
@@ -104,6 +114,10 @@ fn read(
         client_claims,
         subject_claim,
         jwks,
+        backchannel_logout: match backchannel_logout {
+            Some(logout) => Some(logout?),
+            None => None,
+        },
     })
 }
 

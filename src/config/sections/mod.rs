@@ -12,6 +12,7 @@ use crate::identity::ClaimSlot;
 mod address;
 mod admin;
 mod audience;
+mod backchannel_logout;
 mod claim_rule;
 mod exposure;
 mod identity;
@@ -45,11 +46,13 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> Option<Config> {
         address::compare(&admin_section, server, admin);
     }
     server_section.finish(&server::LATER);
-    admin_section.finish(&[]);
     let log = log::read(root.section("log"));
     let token_cache = log::read_token_cache(root.section("token_cache"));
     let mut claims = ClaimTable::default();
-    let issuers = issuer::read_all(root.sections("issuer"));
+    let mut logout_endpoints = Vec::new();
+    let issuers = issuer::read_all(root.sections("issuer"), &mut logout_endpoints);
+    let operators = admin::read_operators(&mut admin_section, &issuers.names());
+    admin_section.finish(&[]);
     let upstreams = upstream::read_all(root.sections("upstream"));
     let route_sections = root.sections("route");
     if route_sections.is_empty() && root.value("route").is_none() {
@@ -66,12 +69,16 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> Option<Config> {
         forward_token,
     };
     let routes = route::read_all(route_sections, &names, &mut claims);
+    backchannel_logout::compare(&logout_endpoints, routes.as_deref().unwrap_or_default());
     let identity = identity::read(identity_section, &mut claims);
     let revocation = revocation::read(root.section("revocation"));
     root.finish(&LATER);
     Some(Config {
         server: server?,
-        admin: admin?,
+        admin: Admin {
+            operators,
+            ..admin?
+        },
         log,
         token_cache,
         issuers: issuers.whole()?,

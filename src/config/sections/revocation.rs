@@ -12,18 +12,7 @@ const LATER: [&str; 4] = ["password_file", "prefix", "url", "username"];
 const LONGEST_SAFE: Duration = Duration::from_hours(24);
 
 pub(super) fn read(mut section: Section<'_>) -> Revocation {
-    if let Some(text) = section.text("store") {
-        match text.value {
-            "memory" => {}
-            "embedded" | "redis" => text.node.fault(
-                "names a store that is not available yet in this version, expected \"memory\" (revocations are then lost at a restart)",
-            ),
-            other => text.node.fault(format!(
-                "is not a known store, expected \"memory\"{}",
-                did_you_mean(other, ["memory"])
-            )),
-        }
-    }
+    let store = read_store(&mut section);
     let choices = [("serve", OnStale::Serve), ("refuse", OnStale::Refuse)];
     let on_stale = section.choice("on_stale", &choices, OnStale::Serve);
     let max_stale = section.duration(
@@ -40,8 +29,26 @@ pub(super) fn read(mut section: Section<'_>) -> Revocation {
     }
     section.finish(&LATER);
     Revocation {
-        store: RevocationStore::Memory,
+        store,
         on_stale,
         max_stale,
     }
+}
+
+fn read_store(section: &mut Section<'_>) -> RevocationStore {
+    let Some(text) = section.text("store") else {
+        return RevocationStore::Embedded;
+    };
+    match text.value {
+        "memory" => return RevocationStore::Memory,
+        "embedded" => {}
+        "redis" => text.node.fault(
+            "names a store that is not available yet in this version, expected \"embedded\" or \"memory\" (revocations are then lost at a restart)",
+        ),
+        other => text.node.fault(format!(
+            "is not a known store, expected \"embedded\" or \"memory\"{}",
+            did_you_mean(other, ["embedded", "memory"])
+        )),
+    }
+    RevocationStore::Embedded
 }

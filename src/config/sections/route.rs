@@ -222,7 +222,7 @@ fn read_upstream(section: &mut Section<'_>, known: &[Option<&str>]) -> Option<Up
 }
 
 /// The place of the entry that `text` names.
-fn reference(text: &Text<'_>, known: &[Option<&str>], kind: &str) -> Option<u32> {
+pub(super) fn reference(text: &Text<'_>, known: &[Option<&str>], kind: &str) -> Option<u32> {
     let index = known.iter().position(|name| *name == Some(text.value));
     if index.is_none() {
         let names: Vec<&str> = known.iter().copied().flatten().collect();
@@ -271,16 +271,22 @@ fn read_issuers(section: &mut Section<'_>, known: &[Option<&str>], auth: Auth) -
     issuers
 }
 
-/// RFC 6749 §3.3
+/// Reports what is not a scope (RFC 6749 §3.3).
+pub(super) fn check_scope(text: &Text<'_>) -> bool {
+    let fits = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    let is_scope = !text.value.is_empty() && text.value.bytes().all(fits);
+    if !is_scope {
+        text.node.fault(
+            "is not a scope, expected one scope per string, of visible ASCII characters without blanks, \" and \\",
+        );
+    }
+    is_scope
+}
+
 fn read_scopes(section: &mut Section<'_>, key: &'static str) -> Vec<String> {
     let texts = section.texts(key);
-    let fits = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     for text in &texts {
-        if text.value.is_empty() || !text.value.bytes().all(fits) {
-            text.node.fault(
-                "is not a scope, expected one scope per string, of visible ASCII characters without blanks, \" and \\",
-            );
-        }
+        check_scope(text);
     }
     texts
         .into_iter()

@@ -4,9 +4,9 @@
 //! other writers their turns. Readers see a batch's entries as soon as they are merged.
 
 use super::filter::FilterKey;
-use super::table::{Slot, Table};
+use super::table::{Digest, Slot, Table};
 use super::{CUT_OFFS, RevocationIndex, cut_off_of, key_of};
-use crate::revocation::entry::Target;
+use crate::revocation::entry::{Id, Target};
 use crate::time::UnixTime;
 
 /// Entries of a small batch; larger ones are an eighth of what is held, so that all is moved a bounded number of times.
@@ -33,9 +33,30 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Sees to it that so many more entries fit, once instead of with each batch.
+    pub fn make_room_for(&self, more: usize) {
+        self.index.make_room_for(more);
+    }
+
+    /// Takes an entry whose id is known, which spares working it out.
+    pub(in crate::revocation) fn add_known(
+        &mut self,
+        id: Id,
+        target: Target<'_>,
+        ends_at: UnixTime,
+    ) {
+        match cut_off_of(target) {
+            Some(_) => self.add(target, ends_at),
+            None => self.add_as(id.into(), target, ends_at),
+        }
+    }
+
     /// Takes one entry; one that is there already ends at the later of both moments.
     pub fn add(&mut self, target: Target<'_>, ends_at: UnixTime) {
-        let digest = target.id_without_cut_off().into();
+        self.add_as(target.id_without_cut_off().into(), target, ends_at);
+    }
+
+    fn add_as(&mut self, digest: Digest, target: Target<'_>, ends_at: UnixTime) {
         let key = key_of(target);
         match cut_off_of(target) {
             Some(cut_off) => self.cut_offs.push(Slot {

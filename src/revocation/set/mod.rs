@@ -3,8 +3,10 @@
 //! Owns what a write means: ids, repetition, restoring. Reads by the gate go to the index; writes, lists and the
 //! sweep share the records' lock, which no request takes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::change::{Change, Outcome, Revoked};
 use super::entry::{Id, NewRevocation, Revocation, RevocationKind};
 use super::index::{Loader, Lookup, RevocationIndex};
 use super::records::Records;
@@ -13,7 +15,7 @@ use crate::identity::Identity;
 use crate::time::UnixTime;
 
 /// Entries looked at for one page: bounds how long a list with a narrow filter holds the lock.
-const PAGE_SCAN: usize = 10_000;
+pub(super) const PAGE_SCAN: usize = 10_000;
 /// Records removed under one hold of the lock.
 const SWEEP_BATCH: usize = 256;
 /// Batches of one sweep: ten million records that end at once are gone in three minutes.
@@ -25,15 +27,6 @@ pub enum Verdict {
     Clear,
     Revoked,
     Stale,
-}
-
-/// Outcome of a write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Revoked {
-    /// As it is stored now.
-    pub revocation: Revocation,
-    /// Whether it was not there before.
-    pub is_new: bool,
 }
 
 /// Some revocations, in the order of their creation.
@@ -58,8 +51,11 @@ pub struct RevocationSet {
     index: RevocationIndex,
     /// Whoever changes index and records together holds it for both.
     records: Mutex<Records>,
+    /// Whether it cannot be told what is revoked.
+    is_stale: AtomicBool,
     clear: Counter,
     revoked: Counter,
+    stale: Counter,
 }
 
 impl RevocationSet {
@@ -68,10 +64,31 @@ impl RevocationSet {
         Self::default()
     }
 
+    /// A set that clears nothing until it is told that it is [`RevocationSet::set_stale`] no longer.
+    pub fn not_loaded() -> Self {
+        Self {
+            is_stale: AtomicBool::new(true),
+            ..Self::default()
+        }
+    }
+
+    /// While it is stale, every check says so: a store that is not loaded yet, or too far behind.
+    pub fn set_stale(&self, is_stale: bool) {
+        self.is_stale.store(is_stale, Ordering::Release);
+    }
+
+    /// Whether every check says [`Verdict::Stale`].
+    pub fn is_stale(&self) -> bool {
+        self.is_stale.load(Ordering::Acquire)
+    }
+
     /// Whether `identity`, of the issuer configured as `issuer`, was revoked.
     ///
     /// Entries count under the token's own `iss` and under the configured text, which for a tenanted issuer covers all tenants.
     pub fn check(&self, identity: &Identity, issuer: &str, now: UnixTime) -> Verdict {
+        if self.is_stale() {
+            return self.refuse_to_tell();
+        }
         self.count(self.index.is_revoked(identity, issuer, now))
     }
 
@@ -83,6 +100,9 @@ impl RevocationSet {
         issuer: &str,
         now: UnixTime,
     ) -> Verdict {
+        if self.is_stale() {
+            return self.refuse_to_tell();
+        }
         self.count(self.index.is_found(lookup, identity, issuer, now))
     }
 
@@ -91,7 +111,7 @@ impl RevocationSet {
         CheckCounts {
             clear: self.clear.sum(),
             revoked: self.revoked.sum(),
-            stale: 0,
+            stale: self.stale.sum(),
         }
     }
 
@@ -118,7 +138,10 @@ impl RevocationSet {
 
     /// Takes a revocation back and returns it; `None` if there was none.
     pub fn restore(&self, id: &str, now: UnixTime) -> Option<Revocation> {
-        let id = Id::parse(id)?;
+        self.restore_id(Id::parse(id)?, now)
+    }
+
+    fn restore_id(&self, id: Id, now: UnixTime) -> Option<Revocation> {
         let mut records = self.lock();
         let record = records.remove(id)?;
         // What has ended is the sweep's: a store may have loaded the same with a later end.
@@ -194,6 +217,38 @@ impl RevocationSet {
             }
         }
         self.index.sweep(now)
+    }
+
+    /// Makes one change, of those that a memory store knows.
+    pub(super) fn change(&self, change: Change) -> Outcome {
+        match change {
+            Change::Revoke { new, at } => Outcome::Revoked(self.revoke(new, at)),
+            Change::Restore { id, at, .. } => Outcome::Restored(self.restore_id(id.0, at)),
+        }
+    }
+
+    /// Puts what a store has kept in force.
+    pub(super) fn enforce(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Revoked(revoked) => self.put(&revoked.revocation),
+            Outcome::Restored(None) => {}
+            Outcome::Restored(Some(restored)) => {
+                self.index.remove(restored.what.target_of(&restored.issuer));
+            }
+        }
+    }
+
+    /// Puts one that is stored elsewhere in force.
+    pub(super) fn put(&self, revocation: &Revocation) {
+        let target = revocation.what.target_of(&revocation.issuer);
+        let ends_at = revocation.expires_at.unwrap_or(UnixTime::MAX);
+        self.index.insert(target, ends_at);
+    }
+
+    #[cold]
+    fn refuse_to_tell(&self) -> Verdict {
+        self.stale.increment();
+        Verdict::Stale
     }
 
     fn count(&self, is_revoked: bool) -> Verdict {
