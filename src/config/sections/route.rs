@@ -42,7 +42,7 @@ pub(super) fn read_all(
         let place = section.place_of("path");
         let report = section.report();
         if let Some(route) = read(section, (name, path), surroundings, claims) {
-            routes.push((place, copied, report, route))
+            routes.push((place, copied, report, route));
         } else {
             whole = false;
             refuse_copied_name(report, copied);

@@ -218,7 +218,7 @@ impl<'gate> Examination<'gate> {
         };
         self.revocation(&identity, issuer);
         if let Some(route) = route {
-            self.policy(&identity, issuer, route)
+            self.policy(&identity, issuer, route);
         } else {
             self.checks.skip(POLICY, "no route is known");
             self.note_audience(&identity, issuer);
