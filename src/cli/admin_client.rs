@@ -5,22 +5,18 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use reqwest::{Client, Method, Response, Url};
 use serde_json::{Map, Value, json};
 
+use super::request_body::Body;
 use super::revocation_line::line_of;
 use super::transfer::Transfer;
 use crate::config::{self, Admin, Secret};
 use crate::revocation::RevocationKind;
 
-/// How long a gateway has to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for very many revocations at once.
-const LONG_TIMEOUT: Duration = Duration::from_mins(10);
 /// More than any token; standard input is not read further.
 const MAX_INPUT: u64 = 1 << 20;
 /// Where a gateway listens that says nothing else.
@@ -342,14 +338,6 @@ pub(super) struct Target {
     doubts: String,
 }
 
-/// What is sent along.
-pub(super) enum Body {
-    None,
-    Json(Value),
-    /// One JSON object a line; a gateway may take its time over them.
-    Lines(Vec<u8>),
-}
-
 impl Gateway {
     /// The configuration that names it.
     pub(super) fn config(&self) -> Option<&Path> {
@@ -462,22 +450,14 @@ impl Target {
         }
         let client = Client::builder()
             .no_proxy()
-            .timeout(match body {
-                Body::Lines(_) => LONG_TIMEOUT,
-                Body::None | Body::Json(_) => TIMEOUT,
-            })
+            .timeout(body.timeout())
             .build()
             .map_err(absent)?;
         let mut request = client.request(method, url);
         if let Some(credential) = &self.credential {
             request = request.bearer_auth(String::from_utf8_lossy(credential.expose()));
         }
-        let content = match body {
-            Body::None => None,
-            Body::Json(document) => Some(document.to_string().into_bytes()),
-            Body::Lines(lines) => Some(lines),
-        };
-        if let Some(content) = content {
+        if let Some(content) = body.into_content() {
             let json = reqwest::header::HeaderValue::from_static("application/json");
             request = request
                 .header(reqwest::header::CONTENT_TYPE, json)

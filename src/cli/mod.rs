@@ -6,6 +6,7 @@ mod admin_client;
 pub mod check;
 mod demo;
 mod explain;
+mod request_body;
 mod revocation_line;
 pub mod schema;
 mod transfer;

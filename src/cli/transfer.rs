@@ -14,7 +14,8 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::admin_client::{Body, Gateway, json_of};
+use super::admin_client::{Gateway, json_of};
+use super::request_body::Body;
 use crate::config::{self, Config, RevocationStore};
 use crate::revocation::{Imported, Journal, Ledger, Query, Salvaged, StoreFault, lines, salvage};
 use crate::time::Clock;
