@@ -11,6 +11,7 @@ mod json;
 mod jws;
 mod policy;
 mod route;
+mod shared_texts;
 mod target;
 mod verified_cache;
 mod verifier;
@@ -31,6 +32,7 @@ use crate::revocation::{RevocationSet, Verdict};
 use crate::time::UnixTime;
 use admission::Facts;
 use credential::Credential;
+use jws::Compact;
 use route::{Found, RouteTable};
 use target::PathRules;
 use verified_cache::{CacheKey, Verified, VerifiedCache};
@@ -187,7 +189,8 @@ impl Gate {
         now: UnixTime,
         facts: &mut Facts,
     ) -> Result<(Verified, Via), Rejection> {
-        let key = CacheKey::of(credential.token());
+        let token = Compact::cut(credential.token())?;
+        let key = CacheKey::of(&token);
         if let Some(verified) = self
             .cache
             .find(&key, |verified| self.is_current(verified, now))
@@ -205,8 +208,9 @@ impl Gate {
             }
             return Ok((verified, Via::Cache));
         }
-        let jws = jws::parse(credential.token())
-            .inspect_err(|_| facts.name(IssuerLabel::None, jws::digest_of(credential.token())))?;
+        facts.name(IssuerLabel::None, token.digest());
+        let decoded = token.decode()?;
+        let jws = decoded.read()?;
         facts.name(self.verifier.label_of(&jws.claims), Some(jws.digest));
         let verified = self.verifier.verify(&jws, &route.issuers, now).await?;
         self.cache.keep(key, verified.clone());
