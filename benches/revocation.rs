@@ -83,7 +83,7 @@ fn identity(number: u64) -> Identity {
         client: Some(text(number + 1)),
         session: Some(text(number + 2)),
         jti: Some(text(number + 3)),
-        scopes: Box::default(),
+        scopes: Arc::default(),
         audiences: None,
         issued_at: Some(UnixTime::from_seconds(NOW - 60)),
         expires_at: UnixTime::from_seconds(NOW + 3600),

@@ -63,6 +63,13 @@ algorithms! {
     Ed25519 "Ed25519" Edwards,
 }
 
+impl Algorithm {
+    /// Whether its signature is over the SHA-256 of the message; HMAC is not.
+    pub const fn hashes_with_sha256(self) -> bool {
+        matches!(self, Self::Rs256 | Self::Ps256 | Self::Es256)
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())

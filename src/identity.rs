@@ -4,6 +4,7 @@
 //! was verified. Knows nothing of HTTP, keys or configuration beyond the numbers that index it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -145,13 +146,13 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// What a verified token says of its bearer.
+/// What a verified token says of its bearer. What most tokens of an issuer have in common they may share.
 #[derive(Debug, PartialEq)]
 pub struct Identity {
     /// The configured issuer that vouches for it.
     pub issuer: IssuerId,
     /// The token's own `iss`; differs from the configured text where that names tenants.
-    pub iss: Box<str>,
+    pub iss: Arc<str>,
     /// The issuer's subject claim.
     pub subject: Option<Box<str>>,
     /// The first of the issuer's client claims that is present.
@@ -161,9 +162,9 @@ pub struct Identity {
     /// `jti` (RFC 7519 §4.1.7).
     pub jti: Option<Box<str>>,
     /// The first of the issuer's scope claims that is present, split.
-    pub scopes: Box<[Box<str>]>,
+    pub scopes: Arc<[Box<str>]>,
     /// The issuer's audience claim; absent is `None`, a wrong type is empty.
-    pub audiences: Option<Box<[Box<str>]>>,
+    pub audiences: Option<Arc<[Box<str>]>>,
     /// `iat`.
     pub issued_at: Option<UnixTime>,
     /// `exp`.

@@ -5,15 +5,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
+use super::json::{Json, Object};
 use super::jws::{Jws, bare_type, moment};
+use super::verifier::Trusted;
 use crate::config::{ClaimPath, Issuer};
-use crate::identity::{Identity, IssuerId, Thumbprint};
+use crate::identity::{Identity, Thumbprint};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
-type Claims = Map<String, Value>;
+type Claims<'token> = Object<'token>;
 
 /// Every rule of row 10, in its order.
 ///
@@ -31,7 +31,7 @@ pub(super) fn check(jws: &Jws<'_>, issuer: &Issuer, now: UnixTime) -> Result<(),
 
 /// `exp`, and that it has not come (RFC 7519 §4.1.4).
 pub(super) fn expiry(
-    claims: &Claims,
+    claims: &Claims<'_>,
     issuer: &Issuer,
     now: UnixTime,
 ) -> Result<UnixTime, Rejection> {
@@ -49,7 +49,7 @@ pub(super) fn has_expired(expires_at: UnixTime, issuer: &Issuer, now: UnixTime) 
 }
 
 /// The claims that the issuer's section requires besides the usual ones.
-pub(super) fn required(claims: &Claims, issuer: &Issuer) -> Result<(), Rejection> {
+pub(super) fn required(claims: &Claims<'_>, issuer: &Issuer) -> Result<(), Rejection> {
     match missing(claims, issuer) {
         Some(_) => Err(Rejection::ClaimMissing),
         None => Ok(()),
@@ -58,13 +58,13 @@ pub(super) fn required(claims: &Claims, issuer: &Issuer) -> Result<(), Rejection
 
 /// The first required claim that the token lacks.
 pub(super) fn missing<'issuer>(
-    claims: &Claims,
+    claims: &Claims<'_>,
     issuer: &'issuer Issuer,
 ) -> Option<&'issuer ClaimPath> {
     issuer
         .required_claims
         .iter()
-        .find(|path| path.find(claims).is_none())
+        .find(|path| claims.at(path).is_none())
 }
 
 /// Whether the token is an access token (RFC 8725 §3.11, RFC 9068 §4, and what providers do instead).
@@ -89,10 +89,10 @@ fn is_other_jwt(kind: &str) -> bool {
     (kind.ends_with("+jwt") && kind != "at+jwt") || kind.ends_with("+sd-jwt")
 }
 
-fn claims_fit_access_token(claims: &Claims, issuer: &Issuer) -> bool {
+fn claims_fit_access_token(claims: &Claims<'_>, issuer: &Issuer) -> bool {
     let mut stated = ["token_use", "typ"]
         .into_iter()
-        .filter_map(|name| claims.get(name).filter(|value| !value.is_null()))
+        .filter_map(|name| claims.get(name).filter(|value| **value != Json::Null))
         .peekable();
     if stated.peek().is_some() {
         return stated.all(|kind| stated_kind_passes(kind, issuer));
@@ -101,7 +101,7 @@ fn claims_fit_access_token(claims: &Claims, issuer: &Issuer) -> bool {
 }
 
 /// Cognito's `token_use` and Keycloak's `typ`.
-fn stated_kind_passes(kind: &Value, issuer: &Issuer) -> bool {
+fn stated_kind_passes(kind: &Json<'_>, issuer: &Issuer) -> bool {
     let Some(kind) = kind.as_str() else {
         return false;
     };
@@ -113,7 +113,7 @@ fn stated_kind_passes(kind: &Value, issuer: &Issuer) -> bool {
 }
 
 /// An ID token by its claims (OpenID Connect Core 1.0 §2, §3.1.3.6).
-fn looks_like_id_token(claims: &Claims) -> bool {
+fn looks_like_id_token(claims: &Claims<'_>) -> bool {
     let has = |name: &str| claims.contains_key(name);
     let is_for_client = || {
         ["scope", "scp", "client_id", "azp", "cid"]
@@ -124,15 +124,19 @@ fn looks_like_id_token(claims: &Claims) -> bool {
 }
 
 /// A token bound to a key (RFC 7800 §3.1) is refused while nothing here can confirm the binding.
-pub(super) fn binding(claims: &Claims) -> Result<(), Rejection> {
+pub(super) fn binding(claims: &Claims<'_>) -> Result<(), Rejection> {
     match claims.get("cnf") {
-        None | Some(Value::Null) => Ok(()),
+        None | Some(Json::Null) => Ok(()),
         Some(_) => Err(Rejection::TokenBindingUnproven),
     }
 }
 
 /// RFC 7519 §4.1.5
-pub(super) fn not_before(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+pub(super) fn not_before(
+    claims: &Claims<'_>,
+    issuer: &Issuer,
+    now: UnixTime,
+) -> Result<(), Rejection> {
     match moment(claims, "nbf") {
         Some(not_before) if now < not_before.minus(issuer.leeway) => {
             Err(Rejection::TokenNotYetValid)
@@ -142,7 +146,7 @@ pub(super) fn not_before(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Res
 }
 
 /// RFC 7519 §4.1.6
-pub(super) fn issued(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+pub(super) fn issued(claims: &Claims<'_>, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
     match moment(claims, "iat") {
         Some(issued_at) if issued_at > now.plus(issuer.leeway) => {
             Err(Rejection::TokenIssuedInFuture)
@@ -152,7 +156,11 @@ pub(super) fn issued(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<
 }
 
 /// `max_lifetime`, counted from `iat`, or from now where the token does not say when it was issued.
-pub(super) fn lifetime(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Result<(), Rejection> {
+pub(super) fn lifetime(
+    claims: &Claims<'_>,
+    issuer: &Issuer,
+    now: UnixTime,
+) -> Result<(), Rejection> {
     let Some(longest) = issuer.max_lifetime else {
         return Ok(());
     };
@@ -168,59 +176,58 @@ pub(super) fn lifetime(claims: &Claims, issuer: &Issuer, now: UnixTime) -> Resul
 /// Resolves what the configuration refers to: `paths` are its claim table.
 pub(super) fn identify(
     jws: &Jws<'_>,
-    id: IssuerId,
-    issuer: &Issuer,
+    issuer: &Trusted,
     paths: &[ClaimPath],
     key: Thumbprint,
 ) -> Arc<Identity> {
-    let claims = &jws.claims;
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(Box::from);
+    let (claims, config) = (&jws.claims, &issuer.config);
+    let text = |value: Option<&Json<'_>>| value.and_then(Json::as_str).map(Box::from);
+    let scopes = first(claims, &config.scope_claims);
+    let audiences = claims.at(&config.audience_claim);
     Arc::new(Identity {
-        issuer: id,
-        iss: text(claims.get("iss")).unwrap_or_default(),
-        subject: text(issuer.subject_claim.find(claims)),
-        client: text(first(claims, &issuer.client_claims)),
+        issuer: issuer.id,
+        iss: issuer
+            .texts
+            .iss(claims.get("iss").and_then(Json::as_str).unwrap_or_default()),
+        subject: text(claims.at(&config.subject_claim)),
+        client: text(first(claims, &config.client_claims)),
         session: text(claims.get("sid")),
         jti: text(claims.get("jti")),
-        scopes: first(claims, &issuer.scope_claims).map_or_else(Box::default, scopes_of),
-        audiences: issuer.audience_claim.find(claims).map(texts_of),
+        scopes: issuer.texts.scopes(scopes.into_iter().flat_map(scopes_of)),
+        audiences: audiences.map(|audiences| issuer.texts.audiences(texts_of(audiences))),
         issued_at: moment(claims, "iat"),
         expires_at: moment(claims, "exp").unwrap_or(UnixTime::MIN),
         key,
         digest: jws.digest,
         claims: paths
             .iter()
-            .map(|path| path.find(claims).cloned())
+            .map(|path| claims.at(path).map(Json::to_value))
             .collect(),
     })
 }
 
 /// The first of the claims that is present counts, whatever it holds.
-fn first<'claims>(claims: &'claims Claims, paths: &[ClaimPath]) -> Option<&'claims Value> {
-    paths.iter().find_map(|path| path.find(claims))
+fn first<'claims, 'token>(
+    claims: &'claims Claims<'token>,
+    paths: &[ClaimPath],
+) -> Option<&'claims Json<'token>> {
+    paths.iter().find_map(|path| claims.at(path))
 }
 
 /// RFC 6749 §3.3 has scopes in one string; several providers have an array.
-fn scopes_of(value: &Value) -> Box<[Box<str>]> {
-    match value {
-        Value::String(scopes) => scopes
-            .split(' ')
-            .filter(|scope| !scope.is_empty())
-            .map(Box::from)
-            .collect(),
-        other => texts_of(other),
-    }
+fn scopes_of<'claims>(value: &'claims Json<'_>) -> impl Iterator<Item = &'claims str> + Clone {
+    let in_one = value.as_str().unwrap_or_default().split(' ');
+    in_one
+        .filter(|scope| !scope.is_empty())
+        .chain(elements_of(value))
 }
 
 /// A string, or the strings of an array; anything else holds none.
-fn texts_of(value: &Value) -> Box<[Box<str>]> {
-    match value {
-        Value::String(text) => Box::from([Box::from(text.as_str())]),
-        Value::Array(elements) => elements
-            .iter()
-            .filter_map(Value::as_str)
-            .map(Box::from)
-            .collect(),
-        _ => Box::default(),
-    }
+fn texts_of<'claims>(value: &'claims Json<'_>) -> impl Iterator<Item = &'claims str> + Clone {
+    value.as_str().into_iter().chain(elements_of(value))
+}
+
+fn elements_of<'claims>(value: &'claims Json<'_>) -> impl Iterator<Item = &'claims str> + Clone {
+    let elements = value.as_array().unwrap_or_default();
+    elements.iter().filter_map(Json::as_str)
 }

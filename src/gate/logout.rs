@@ -8,10 +8,9 @@
 //! its own `iat`, so that the same token again takes back the same again, and nothing issued since.
 
 use http::request::Parts;
-use serde_json::{Map, Value};
-
 use super::admission::{Facts, Rejected};
-use super::jws::{self, Jws, bare_type, moment};
+use super::json::{Json, Object};
+use super::jws::{Compact, Jws, bare_type, moment};
 use super::{Gate, claims, target};
 use crate::config::{BackchannelLogout, Issuer};
 use crate::identity::{IssuerId, TokenDigest};
@@ -90,7 +89,8 @@ impl Gate {
         if token.len() > self.token_bytes {
             return Err(Rejection::TokenTooLarge);
         }
-        let jws = jws::parse(token)?;
+        let decoded = Compact::cut(token)?.decode()?;
+        let jws = decoded.read()?;
         facts.name(self.verifier.label_of(&jws.claims), Some(jws.digest));
         let issuer = self.verifier.allowed_issuer(&jws.claims, &[endpoint])?;
         let endpoint = issuer.config.backchannel_logout.as_ref();
@@ -132,9 +132,10 @@ fn kind(jws: &Jws<'_>) -> Result<(), Rejection> {
     let typ = jws.kind.as_deref().map(bare_type);
     let is_typed = matches!(typ.as_deref(), None | Some("jwt" | "logout+jwt"));
     let events = jws.claims.get("events");
-    let is_logout = events
-        .and_then(|events| events.get(EVENT))
-        .is_some_and(Value::is_object);
+    let is_logout = match events {
+        Some(Json::Object(events)) => matches!(events.get(EVENT), Some(Json::Object(_))),
+        _ => false,
+    };
     if !is_typed || jws.claims.contains_key("nonce") {
         return Err(Rejection::TokenTypeMismatch);
     }
@@ -146,10 +147,10 @@ fn kind(jws: &Jws<'_>) -> Result<(), Rejection> {
 }
 
 /// The client id must be in `aud`, whatever claim holds the audience of this issuer's access tokens.
-fn audience(claims: &Map<String, Value>, client: &str) -> Result<(), Rejection> {
+fn audience(claims: &Object<'_>, client: &str) -> Result<(), Rejection> {
     let names_client = match claims.get("aud").ok_or(Rejection::ClaimMissing)? {
-        Value::Array(names) => names.iter().any(|name| name == client),
-        name => name == client,
+        Json::Array(names) => names.iter().any(|name| name.as_str() == Some(client)),
+        name => name.as_str() == Some(client),
     };
     if names_client {
         Ok(())
@@ -162,7 +163,7 @@ fn audience(claims: &Map<String, Value>, client: &str) -> Result<(), Rejection> 
 /// of the logout token come from one clock, the provider's; our own would also take back what a new login brought while the
 /// message was on its way.
 fn revocations(
-    claims: &Map<String, Value>,
+    claims: &Object<'_>,
     issuer: &Issuer,
     endpoint: &BackchannelLogout,
     issued_at: UnixTime,
@@ -170,7 +171,7 @@ fn revocations(
 ) -> Result<Vec<NewRevocation>, Rejection> {
     let iss = text(claims, "iss")?.ok_or(Rejection::ClaimMissing)?;
     let session = text(claims, "sid")?.map(|sid| Subject::Session(sid.into()));
-    let subject = issuer.subject_claim.find(claims).and_then(Value::as_str);
+    let subject = claims.at(&issuer.subject_claim).and_then(Json::as_str);
     let subject = subject.filter(|subject| !subject.is_empty() && !endpoint.session_only);
     let subject = subject.map(|subject| Subject::Subject {
         subject: subject.into(),
@@ -192,12 +193,12 @@ fn revocations(
 
 /// The text of that name; an empty one is as if it were not there.
 fn text<'claims>(
-    claims: &'claims Map<String, Value>,
+    claims: &'claims Object<'_>,
     name: &str,
 ) -> Result<Option<&'claims str>, Rejection> {
     match claims.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(Json::Text(text)) => Ok(Some(&**text).filter(|text| !text.is_empty())),
         Some(_) => Err(Rejection::TokenMalformed),
     }
 }

@@ -13,6 +13,7 @@ mod logout;
 mod operators;
 mod policy;
 mod route;
+mod shared_texts;
 mod target;
 mod verified_cache;
 mod verifier;
@@ -34,6 +35,7 @@ use crate::revocation::{RevocationSet, Verdict};
 use crate::time::UnixTime;
 use admission::Facts;
 use credential::Credential;
+use jws::Compact;
 use logout::Endpoints;
 use route::{Found, RouteTable};
 use target::PathRules;
@@ -220,7 +222,8 @@ impl Gate {
         now: UnixTime,
         facts: &mut Facts,
     ) -> Result<(Verified, Via), Rejection> {
-        let key = CacheKey::of(credential.token());
+        let token = Compact::cut(credential.token())?;
+        let key = CacheKey::of(&token);
         if let Some(verified) = self
             .cache
             .find(&key, |verified| self.is_current(verified, now))
@@ -238,8 +241,9 @@ impl Gate {
             }
             return Ok((verified, Via::Cache));
         }
-        let jws = jws::parse(credential.token())
-            .inspect_err(|_| facts.name(IssuerLabel::None, jws::digest_of(credential.token())))?;
+        facts.name(IssuerLabel::None, token.digest());
+        let decoded = token.decode()?;
+        let jws = decoded.read()?;
         facts.name(self.verifier.label_of(&jws.claims), Some(jws.digest));
         let verified = self.verifier.verify(&jws, &route.issuers, now).await?;
         self.cache.keep(key, verified.clone());

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use super::claims;
+use super::json::{Json, Object};
 use super::jws::{Jws, moment};
+use super::shared_texts::SharedTexts;
 use super::verified_cache::Verified;
 use crate::algorithm::Algorithm;
 use crate::config::{ClaimPath, Config, Issuer, IssuerPattern, KeySource};
@@ -39,6 +39,8 @@ pub(super) struct Trusted {
     pub(super) config: Issuer,
     /// Its keys.
     pub(super) keys: Arc<IssuerKeys>,
+    /// What its tokens have in common is kept once.
+    pub(super) texts: SharedTexts,
 }
 
 /// The outcome of one look at the keys.
@@ -70,6 +72,7 @@ impl Verifier {
                 id,
                 config: issuer.clone(),
                 keys,
+                texts: SharedTexts::default(),
             });
         }
         Self {
@@ -86,7 +89,7 @@ impl Verifier {
     }
 
     /// The configured issuer whose `iss` the claims bear; equal to the byte (RFC 7519 §4.1.1, RFC 8414 §3.3).
-    pub(super) fn issuer_of(&self, claims: &Map<String, Value>) -> Option<&Trusted> {
+    pub(super) fn issuer_of(&self, claims: &Object<'_>) -> Option<&Trusted> {
         let iss = claims.get("iss")?.as_str()?;
         match self.by_iss.get(iss) {
             Some(id) => self.issuer(*id),
@@ -99,7 +102,7 @@ impl Verifier {
     }
 
     /// The issuer as metrics and logs name it, from claims that are not verified.
-    pub(super) fn label_of(&self, claims: &Map<String, Value>) -> IssuerLabel {
+    pub(super) fn label_of(&self, claims: &Object<'_>) -> IssuerLabel {
         match self.issuer_of(claims) {
             Some(issuer) => IssuerLabel::Known(issuer.id),
             None if claims.contains_key("iss") => IssuerLabel::Unknown,
@@ -110,7 +113,7 @@ impl Verifier {
     /// Row 5: the issuer, if it is one of `allowed`.
     pub(super) fn allowed_issuer(
         &self,
-        claims: &Map<String, Value>,
+        claims: &Object<'_>,
         allowed: &[IssuerId],
     ) -> Result<&Trusted, Rejection> {
         if !claims.contains_key("iss") {
@@ -154,7 +157,7 @@ impl Verifier {
         issuer: &Trusted,
         key: Thumbprint,
     ) -> Arc<Identity> {
-        claims::identify(jws, issuer.id, &issuer.config, &self.paths, key)
+        claims::identify(jws, issuer, &self.paths, key)
     }
 
     /// Every issuer.
@@ -225,7 +228,7 @@ impl Trusted {
             .iter()
             .filter(|key| key.fits(algorithm))
             .take(KEYS_TRIED)
-            .find(|key| key.verifies(algorithm, jws.signed.as_bytes(), &jws.signature))
+            .find(|key| key.verifies(algorithm, &jws.signed, jws.signature))
             .map_or(Lookup::Invalid, |key| Lookup::Verified(Arc::clone(key)))
     }
 
@@ -261,7 +264,7 @@ impl Trusted {
 }
 
 /// Whether `iss` is the template with the token's own tenant in it, and the tenant is let in.
-fn is_of_tenant(iss: &str, claims: &Map<String, Value>, pattern: &IssuerPattern) -> bool {
+fn is_of_tenant(iss: &str, claims: &Object<'_>, pattern: &IssuerPattern) -> bool {
     let tenant = pattern.tenant_of(iss);
-    tenant.is_some() && claims.get("tid").and_then(Value::as_str) == tenant
+    tenant.is_some() && claims.get("tid").and_then(Json::as_str) == tenant
 }

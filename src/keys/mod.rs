@@ -24,7 +24,7 @@ mod ring;
 mod source;
 
 pub use document::SkipCounts;
-pub use key::{SkipReason, VerificationKey};
+pub use key::{SignedPart, SkipReason, VerificationKey};
 pub use outcome::RefreshResult;
 pub use refresher::Refresher;
 pub use ring::{FetchMark, IssuerKeys, KeySet, KeysStatus};

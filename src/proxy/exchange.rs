@@ -199,7 +199,9 @@ impl Exchange {
             closing: self.worker.is_closing() || self.open.has_unread_body(),
             cross_origin: self.has_origin && is_cross_origin,
         };
-        let answer = snapshot.answers.answer(rejected, &self.id, circumstances);
+        let headers = self.view.recycled().take();
+        let answers = &snapshot.answers;
+        let answer = answers.answer(rejected, &self.id, circumstances, headers);
         self.hand_over(answer)
     }
 
@@ -275,18 +277,18 @@ impl Exchange {
             host: host.unwrap_or_default(),
             path: line.uri.path(),
             method: line.method.as_str(),
-            route: &metrics.route_name(self.route),
+            route: metrics.route_name(self.route),
             status,
             duration_us: micros(took),
-            issuer: &metrics.issuer_name(self.issuer),
+            issuer: metrics.issuer_name(self.issuer),
             subject: self.identity.as_ref().and_then(|it| it.subject.as_deref()),
             token: self.token,
             reason: self.reason,
             would_reject: self.would_reject,
-            upstream: upstream.as_deref(),
+            upstream,
             upstream_us: self.upstream.and_then(|(_, took)| took).map(micros),
         };
-        self.worker.log(&record, now);
+        self.worker.log(&record, now, (self.begun + took).into());
     }
 }
 

@@ -125,6 +125,8 @@ fn push_escape(out: &mut Vec<u8>, byte: u8) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
@@ -200,8 +202,8 @@ mod tests {
     #[test]
     fn scopes_join_with_spaces_and_audiences_with_commas() {
         let identity = Identity {
-            scopes: Box::new(["a:read".into(), "b c".into(), "d,e".into()]),
-            audiences: Some(Box::new(["one".into(), "two,three".into()])),
+            scopes: Arc::new(["a:read".into(), "b c".into(), "d,e".into()]),
+            audiences: Some(Arc::new(["one".into(), "two,three".into()])),
             ..testing::identity()
         };
         assert_eq!(

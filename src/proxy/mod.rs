@@ -39,6 +39,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
 use crate::gate::{Admission, Rejected};
+use crate::identity::Via;
 
 use activity::Activity;
 use body::{RequestBody, ResponseBody};
@@ -80,8 +81,16 @@ impl Proxy {
         }
         let admission = match self.judge(&head, &view, &mut exchange).await {
             Ok(admission) => admission,
-            Err(rejected) => return exchange.refuse(&rejected),
+            Err(rejected) => {
+                view.recycle(head.headers);
+                return exchange.refuse(&rejected);
+            }
         };
+        if admission.via() == Via::Verified {
+            // Others that wait to be verified go first, and then all go upstream together: a signature takes longer than
+            // everything else, and whoever is asked or answered meanwhile would fall asleep and have to be woken each time.
+            tokio::task::yield_now().await;
+        }
         let body = RequestBody::new(body, &view.snapshot.limits, &view.snapshot.reserved, || {
             self.activity.open()
         });

@@ -84,12 +84,13 @@ impl Answers {
         }
     }
 
-    /// The answer to a request that was rejected.
+    /// The answer to a request that was rejected. `headers`, which are none yet, lend their memory.
     pub(super) fn answer(
         &self,
         rejected: &Rejected,
         id: &RequestId,
         circumstances: Circumstances,
+        headers: HeaderMap,
     ) -> Response<Bytes> {
         let Some(text) = self.text(rejected) else {
             // Out of reach: there is a text for every reason.
@@ -101,6 +102,7 @@ impl Answers {
         body.extend_from_slice(BODY_END);
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = text.status;
+        *response.headers_mut() = headers;
         self.write_headers(response.headers_mut(), text, rejected, circumstances);
         response.headers_mut().insert(X_REQUEST_ID, id.header());
         response
@@ -242,7 +244,12 @@ mod tests {
     }
 
     fn answer(config: &Config, rejected: &Rejected) -> (Response<Bytes>, serde_json::Value) {
-        let response = Answers::new(config).answer(rejected, &id(), Circumstances::default());
+        let response = Answers::new(config).answer(
+            rejected,
+            &id(),
+            Circumstances::default(),
+            HeaderMap::new(),
+        );
         let body = serde_json::from_slice(response.body()).unwrap();
         (response, body)
     }
@@ -359,7 +366,8 @@ mod tests {
             closing: true,
             cross_origin: true,
         };
-        let response = answers.answer(&rejected(Rejection::TokenMissing), &id(), circumstances);
+        let rejected = rejected(Rejection::TokenMissing);
+        let response = answers.answer(&rejected, &id(), circumstances, HeaderMap::new());
         assert_eq!(header(&response, &CONNECTION).unwrap(), "close");
         assert_eq!(
             header(&response, &ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(),

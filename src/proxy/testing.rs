@@ -1,6 +1,7 @@
 //! Values that the tests of the edge begin with.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
@@ -123,7 +124,7 @@ pub(super) fn identity() -> Identity {
         client: Some("web".into()),
         session: None,
         jti: None,
-        scopes: Box::new(["orders:read".into()]),
+        scopes: Arc::new(["orders:read".into()]),
         audiences: None,
         issued_at: None,
         expires_at: UnixTime::MAX,

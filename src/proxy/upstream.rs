@@ -46,7 +46,7 @@ impl RecycledMaps {
         }
     }
 
-    fn take(&self) -> HeaderMap {
+    pub(super) fn take(&self) -> HeaderMap {
         self.0.borrow_mut().pop().unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
@@ -259,9 +259,9 @@ impl Worker {
         &*self.shared.logouts
     }
 
-    /// Writes a record of a request that is over at `now`.
-    pub(super) fn log(&self, record: &AccessRecord<'_>, now: UnixTime) {
-        self.log.record(record, now);
+    /// Writes a record of a request that is over at `now`, which is the moment `at`.
+    pub(super) fn log(&self, record: &AccessRecord<'_>, now: UnixTime, at: Instant) {
+        self.log.record(record, now, at);
     }
 
     /// Counts an open connection.

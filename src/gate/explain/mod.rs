@@ -12,7 +12,8 @@ use serde::Serialize;
 
 pub use checks::{Check, CheckResult};
 
-use super::{Gate, jws};
+use super::Gate;
+use super::jws::{Compact, Decoded};
 use crate::identity::IssuerId;
 use crate::rejection::{Class, Rejection};
 use crate::revocation::Verdict;
@@ -90,7 +91,8 @@ impl Explanation {
 impl Gate {
     /// The configured issuer that a token says it comes from; nothing is verified.
     pub fn claimed_issuer(&self, token: &str) -> Option<IssuerId> {
-        let jws = jws::parse(token).ok()?;
+        let decoded = Compact::cut(token).and_then(Compact::decode).ok()?;
+        let jws = decoded.read().ok()?;
         Some(self.verifier.issuer_of(&jws.claims)?.id)
     }
 
@@ -99,7 +101,10 @@ impl Gate {
     pub async fn explain(&self, inquiry: Inquiry<'_>, now: UnixTime) -> Explanation {
         let mut examination = Examination::new(self, &inquiry, now);
         let route = examination.request();
-        let jws = examination.token();
+        let compact = Compact::cut(inquiry.token);
+        let decoded = compact.and_then(Compact::decode);
+        let read = decoded.as_ref().map_err(|reason| *reason);
+        let jws = examination.token(read.and_then(Decoded::read));
         let issuer = jws
             .as_ref()
             .and_then(|jws| self.verifier.issuer_of(&jws.claims));
@@ -114,7 +119,10 @@ impl Gate {
             outcome: Outcome::Undecided,
             reason: None,
             status: None,
-            token_id: jws::digest_of(inquiry.token).map(|digest| digest.token_id().to_string()),
+            token_id: compact
+                .ok()
+                .and_then(|token| token.digest())
+                .map(|digest| digest.token_id().to_string()),
             issuer: issuer.map(|issuer| issuer.config.name.clone()),
             route: route.map(|route| route.name.clone()),
             checks: examination.checks.0,

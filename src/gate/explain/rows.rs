@@ -4,7 +4,7 @@ use super::checks::Checks;
 use super::values::{claim_text, list, moment_text, shown, test_text};
 use super::{Inquiry, RevocationSource};
 use crate::config::{Auth, Route};
-use crate::gate::jws::{self, Jws, moment};
+use crate::gate::jws::{Jws, moment};
 use crate::gate::verified_cache::Verified;
 use crate::gate::verifier::{Lookup, Trusted};
 use crate::gate::{Gate, claims, credential, policy};
@@ -112,7 +112,10 @@ impl<'gate> Examination<'gate> {
     }
 
     /// Rows 3 and 4.
-    pub(super) fn token(&mut self) -> Option<Jws<'gate>> {
+    pub(super) fn token<'token>(
+        &mut self,
+        outcome: Result<Jws<'token>, Rejection>,
+    ) -> Option<Jws<'token>> {
         let token = self.inquiry.token;
         self.credential(token);
         if token.is_empty() {
@@ -125,7 +128,6 @@ impl<'gate> Examination<'gate> {
         } else {
             format!("{parts} parts")
         };
-        let outcome = jws::parse(token);
         self.checks
             .sequence(&FORM, outcome.as_ref().err().copied(), &found);
         if outcome.is_err() {

@@ -1,8 +1,7 @@
 //! How `explain` shows values: short, and safe to print on a terminal.
 
-use serde_json::{Map, Value};
-
 use crate::config::ClaimTest;
+use crate::gate::json::{Json, Object};
 use crate::gate::jws::moment;
 use crate::time::UnixTime;
 
@@ -42,15 +41,15 @@ fn age(at: UnixTime, now: UnixTime) -> String {
 }
 
 /// A text claim.
-pub(super) fn claim_text(claims: &Map<String, Value>, name: &str) -> String {
-    match claims.get(name).and_then(Value::as_str) {
+pub(super) fn claim_text(claims: &Object<'_>, name: &str) -> String {
+    match claims.get(name).and_then(Json::as_str) {
         Some(text) => shown(text),
         None => format!("no {name}"),
     }
 }
 
 /// A time claim.
-pub(super) fn moment_text(claims: &Map<String, Value>, name: &str, now: UnixTime) -> String {
+pub(super) fn moment_text(claims: &Object<'_>, name: &str, now: UnixTime) -> String {
     match moment(claims, name) {
         Some(at) => format!("{name} {} ({})", at.to_rfc3339(), age(at, now)),
         None => format!("no {name}"),

@@ -8,7 +8,7 @@ mod tests;
 
 use std::fmt;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::ParsedPublicKey;
 use serde_json::Value;
@@ -16,6 +16,28 @@ use serde_json::Value;
 use crate::algorithm::Algorithm;
 use crate::config::Secret;
 use crate::identity::Thumbprint;
+
+/// What a signature is over, with its SHA-256: that names the token as well, and is made once for both.
+#[derive(Clone, Copy, Debug)]
+pub struct SignedPart<'token> {
+    bytes: &'token [u8],
+    sha256: Digest,
+}
+
+impl<'token> SignedPart<'token> {
+    /// Hashes it.
+    pub fn of(bytes: &'token [u8]) -> Self {
+        Self {
+            bytes,
+            sha256: digest::digest(&digest::SHA256, bytes),
+        }
+    }
+
+    /// SHA-256 of it.
+    pub fn sha256(&self) -> [u8; 32] {
+        bytes_of(self.sha256)
+    }
+}
 
 /// One prepared public key (or secret) with the algorithms it may serve.
 pub struct VerificationKey {
@@ -74,13 +96,21 @@ impl VerificationKey {
     }
 
     /// Whether `signature` is that of `signed` under this key. False where the key does not fit the algorithm.
-    pub fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
+    pub fn verifies(
+        &self,
+        algorithm: Algorithm,
+        signed: &SignedPart<'_>,
+        signature: &[u8],
+    ) -> bool {
         self.verifiers
             .iter()
             .find(|(served, _)| *served == algorithm)
             .is_some_and(|(_, verifier)| match verifier {
-                Verifier::Public(key) => key.verify_sig(signed, signature).is_ok(),
-                Verifier::Secret(key) => hmac::verify(key, signed, signature).is_ok(),
+                Verifier::Public(key) if algorithm.hashes_with_sha256() => {
+                    key.verify_digest_sig(&signed.sha256, signature).is_ok()
+                }
+                Verifier::Public(key) => key.verify_sig(signed.bytes, signature).is_ok(),
+                Verifier::Secret(key) => hmac::verify(key, signed.bytes, signature).is_ok(),
             })
     }
 
@@ -119,12 +149,12 @@ impl fmt::Debug for VerificationKey {
     }
 }
 
-fn thumbprint_from(digest: digest::Digest) -> Thumbprint {
-    let mut bytes = [0; 32];
-    for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
-    Thumbprint(bytes)
+fn thumbprint_from(digest: Digest) -> Thumbprint {
+    Thumbprint(bytes_of(digest))
+}
+
+fn bytes_of(sha256: Digest) -> [u8; 32] {
+    sha256.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 macro_rules! skip_reasons {

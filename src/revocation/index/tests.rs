@@ -1,5 +1,6 @@
 //! What the index promises: nothing is missed, and what has ended goes.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::*;
@@ -20,7 +21,7 @@ fn token(number: u64) -> Identity {
         client: None,
         session: None,
         jti: Some(number.to_string().into()),
-        scopes: Box::default(),
+        scopes: Arc::default(),
         audiences: None,
         issued_at: Some(at(100)),
         expires_at: at(10_000),

@@ -82,7 +82,7 @@ fn identity(values: [u8; 6], issued_at: Option<i64>) -> Identity {
         client: claim(client),
         session: claim(session),
         jti: claim(jti),
-        scopes: Box::default(),
+        scopes: Arc::default(),
         audiences: None,
         issued_at: issued_at.map(at),
         expires_at: at(1000),

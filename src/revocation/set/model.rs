@@ -1,5 +1,7 @@
 //! The set against a model too simple to be wrong: a list of entries, looked through from end to end.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -80,7 +82,7 @@ fn identity(values: [u8; 6], issued_at: Option<i64>) -> Identity {
         client: claim(client),
         session: claim(session),
         jti: claim(jti),
-        scopes: Box::default(),
+        scopes: Arc::default(),
         audiences: None,
         issued_at: issued_at.map(at),
         expires_at: at(1000),

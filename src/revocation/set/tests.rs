@@ -1,5 +1,7 @@
 //! What the set promises, kind by kind.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::*;
@@ -22,7 +24,7 @@ fn alice() -> Identity {
         client: Some("shop".into()),
         session: Some("s-1".into()),
         jti: Some("j-1".into()),
-        scopes: Box::default(),
+        scopes: Arc::default(),
         audiences: None,
         issued_at: Some(at(100)),
         expires_at: at(10_000),

@@ -109,28 +109,24 @@ pub struct WorkerLog {
 }
 
 impl WorkerLog {
-    /// Writes a record made at `now`, unless too many like it were written in this second.
-    pub fn record(&self, record: &AccessRecord<'_>, now: UnixTime) {
-        let mut stamp = [0; STAMP_LENGTH];
-        let stamp = self.timestamp(now, &mut stamp);
+    /// Writes a record made at `now`, unless too many like it were written in this second. `at`: the same moment by the
+    /// clock that only counts.
+    pub fn record(&self, record: &AccessRecord<'_>, now: UnixTime, at: Instant) {
         let format = self.shared.format;
         let gathered = &mut *self.gathered.borrow_mut();
         let is_written = record.reason.is_none_or(|reason| {
             let held = || {
                 let mut line = Vec::new();
-                record.open_line(format, stamp, &mut line);
+                self.open_line(record, now, &mut line);
                 line
             };
             let mut suppressor = self.shared.suppressor();
-            suppressor.admit(
-                (reason, record.client),
-                Instant::now(),
-                held,
-                |line, count| gathered.close(format, line, count),
-            )
+            suppressor.admit((reason, record.client), at, held, |line, count| {
+                gathered.close(format, line, count)
+            })
         });
         if is_written {
-            record.open_line(format, stamp, &mut gathered.bytes);
+            self.open_line(record, now, &mut gathered.bytes);
             close_line(format, None, &mut gathered.bytes);
             gathered.count += 1;
         }
@@ -140,6 +136,11 @@ impl WorkerLog {
         if !self.is_awake.replace(true) {
             self.wake.notify_one();
         }
+    }
+
+    fn open_line(&self, record: &AccessRecord<'_>, now: UnixTime, line: &mut Vec<u8>) {
+        let mut stamp = [0; STAMP_LENGTH];
+        record.open_line(self.shared.format, self.timestamp(now, &mut stamp), line);
     }
 
     /// Hands over what gathers, for as long as it is polled; ends never.

@@ -7,6 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use foldhash::quality::RandomState;
+
 use crate::rejection::Rejection;
 
 const FREE: u64 = 10;
@@ -27,7 +29,7 @@ struct Window {
 /// The seconds under way.
 #[derive(Debug, Default)]
 pub(super) struct Suppressor {
-    windows: HashMap<Key, Window>,
+    windows: HashMap<Key, Window, RandomState>,
     /// In the order of their ends, because all are equally long.
     ends: VecDeque<(Instant, Key)>,
 }

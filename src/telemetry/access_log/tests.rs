@@ -63,7 +63,9 @@ fn lines_of(format: LogFormat, log: impl FnOnce(&AccessLog)) -> Vec<String> {
 
 #[test]
 fn absent_fields_are_omitted_and_what_is_gathered_is_written_at_the_end() {
-    let lines = lines_of(LogFormat::Text, |log| log.worker().record(&record(), now()));
+    let lines = lines_of(LogFormat::Text, |log| {
+        log.worker().record(&record(), now(), Instant::now())
+    });
     assert_eq!(
         lines,
         [
@@ -85,7 +87,9 @@ fn a_whole_record_is_one_flat_object() {
         upstream_us: Some(3),
         ..record()
     };
-    let lines = lines_of(LogFormat::Json, |log| log.worker().record(&whole, now()));
+    let lines = lines_of(LogFormat::Json, |log| {
+        log.worker().record(&whole, now(), Instant::now())
+    });
     let object: Value = serde_json::from_str(&lines[0]).unwrap();
     let wanted = serde_json::json!({
         "timestamp": "2000-02-29T12:34:56.000070Z", "level": "INFO", "target": "portcullis::access",
@@ -114,7 +118,7 @@ fn a_flood_of_one_rejection_over_all_workers_is_summed_up_at_the_latest_at_the_e
                 reason: Some(Rejection::TokenExpired),
                 ..record()
             };
-            worker.record(&expired, now());
+            worker.record(&expired, now(), Instant::now());
         }
     });
     assert_eq!(lines.len(), 11);
@@ -130,7 +134,7 @@ fn many_admitted_records_are_all_written() {
     let lines = lines_of(LogFormat::Json, |log| {
         let worker = log.worker();
         for _ in 0..1000 {
-            worker.record(&record(), now());
+            worker.record(&record(), now(), Instant::now());
         }
     });
     assert_eq!(lines.len(), 1000);
@@ -147,7 +151,7 @@ async fn what_is_held_back_is_written_when_its_second_is_over() {
         ..record()
     };
     for _ in 0..20 {
-        worker.record(&expired, now());
+        worker.record(&expired, now(), Instant::now());
     }
     worker.flush();
     assert!(log.0.suppressor().next_end().is_some());

@@ -158,20 +158,20 @@ impl ConfiguredMetrics {
     }
 
     /// Names as logs say them; `none` where no route matched.
-    pub fn route_name(&self, route: Option<RouteId>) -> Arc<str> {
-        Arc::clone(&self.named_route(route).name)
+    pub fn route_name(&self, route: Option<RouteId>) -> &str {
+        &self.named_route(route).name
     }
 
     /// The issuer's name, `none` or `unknown`.
-    pub fn issuer_name(&self, issuer: IssuerLabel) -> Arc<str> {
+    pub fn issuer_name(&self, issuer: IssuerLabel) -> &str {
         let name = self.issuers.get(self.issuer_place(issuer));
-        name.map_or_else(|| Arc::from("unknown"), Arc::clone)
+        name.map_or("unknown", |name| name)
     }
 
     /// The upstream's name.
-    pub fn upstream_name(&self, upstream: UpstreamId) -> Arc<str> {
+    pub fn upstream_name(&self, upstream: UpstreamId) -> &str {
         let upstream = self.upstreams.get(upstream.index());
-        upstream.map_or_else(|| Arc::from("none"), |upstream| Arc::clone(&upstream.name))
+        upstream.map_or("none", |upstream| &upstream.name)
     }
 
     fn named_route(&self, route: Option<RouteId>) -> &Named<RouteHandles> {

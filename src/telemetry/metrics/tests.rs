@@ -86,10 +86,10 @@ fn counters_survive_a_reload() {
         &text,
         r#"portcullis_requests_total{route="orders",status="200"} 2"#,
     );
-    assert_eq!(&*after.route_name(Some(RouteId(1))), "orders");
-    assert_eq!(&*after.route_name(None), "none");
-    assert_eq!(&*after.issuer_name(IssuerLabel::Unknown), "unknown");
-    assert_eq!(&*after.upstream_name(UpstreamId(0)), "api");
+    assert_eq!(after.route_name(Some(RouteId(1))), "orders");
+    assert_eq!(after.route_name(None), "none");
+    assert_eq!(after.issuer_name(IssuerLabel::Unknown), "unknown");
+    assert_eq!(after.upstream_name(UpstreamId(0)), "api");
 }
 
 #[test]
