@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::jws::{Jws, bare_type, moment};
+use super::jws::{Jws, bare_type, essence, moment};
 use crate::config::{ClaimPath, Issuer};
 use crate::identity::{Identity, IssuerId, Thumbprint};
 use crate::rejection::Rejection;
@@ -69,11 +69,14 @@ pub(super) fn missing<'issuer>(
 
 /// Whether the token is an access token (RFC 8725 §3.11, RFC 9068 §4, and what providers do instead).
 pub(super) fn kind(jws: &Jws<'_>, issuer: &Issuer) -> Result<(), Rejection> {
-    let kind = jws.kind.as_deref().map(bare_type);
     let is_wanted = if issuer.token_types.is_empty() {
+        // Whoever tells kinds apart by their parameters must not get one past us.
+        let kind = jws.kind.as_deref().map(|kind| bare_type(essence(kind)));
         !kind.is_some_and(|kind| is_other_jwt(&kind))
+            && !tells_of_event(&jws.claims)
             && claims_fit_access_token(&jws.claims, issuer)
     } else {
+        let kind = jws.kind.as_deref().map(bare_type);
         kind.is_some_and(|kind| issuer.token_types.contains(&kind))
     };
     if is_wanted {
@@ -87,6 +90,19 @@ pub(super) fn kind(jws: &Jws<'_>, issuer: &Issuer) -> Result<(), Rejection> {
 /// Every structured suffix but that of access tokens names another kind, those not invented yet included.
 fn is_other_jwt(kind: &str) -> bool {
     (kind.ends_with("+jwt") && kind != "at+jwt") || kind.ends_with("+sd-jwt")
+}
+
+/// A security event or logout token by its claims (RFC 8417 §2.2, OpenID Connect Back-Channel Logout 1.0 §2.4).
+fn tells_of_event(claims: &Claims) -> bool {
+    const FAMILIES: [&str; 2] = [
+        "http://schemas.openid.net/event/",
+        "https://schemas.openid.net/secevent/",
+    ];
+    let is_event = |name: &String| FAMILIES.iter().any(|family| name.starts_with(family));
+    claims
+        .get("events")
+        .and_then(Value::as_object)
+        .is_some_and(|events| events.keys().any(is_event))
 }
 
 fn claims_fit_access_token(claims: &Claims, issuer: &Issuer) -> bool {
@@ -174,15 +190,17 @@ pub(super) fn identify(
     key: Thumbprint,
 ) -> Arc<Identity> {
     let claims = &jws.claims;
+    let scopes = first(claims, &issuer.scope_claims);
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(Box::from);
     Arc::new(Identity {
         issuer: id,
         iss: text(claims.get("iss")).unwrap_or_default(),
-        subject: text(issuer.subject_claim.find(claims)),
-        client: text(first(claims, &issuer.client_claims)),
+        subject: issuer.subject_claim.find(claims).and_then(scalar_text),
+        client: first(claims, &issuer.client_claims).and_then(scalar_text),
         session: text(claims.get("sid")),
         jti: text(claims.get("jti")),
-        scopes: first(claims, &issuer.scope_claims).map_or_else(Box::default, scopes_of),
+        scopes: scopes.map_or_else(Box::default, scopes_of),
+        scopes_are_elements: scopes.is_some_and(Value::is_array),
         audiences: issuer.audience_claim.find(claims).map(texts_of),
         issued_at: moment(claims, "iat"),
         expires_at: moment(claims, "exp").unwrap_or(UnixTime::MIN),
@@ -193,6 +211,16 @@ pub(super) fn identify(
             .map(|path| path.find(claims).cloned())
             .collect(),
     })
+}
+
+/// A string as it is, numbers and booleans as JSON; anything else names nobody.
+fn scalar_text(value: &Value) -> Option<Box<str>> {
+    match value {
+        Value::String(text) => Some(Box::from(text.as_str())),
+        Value::Number(number) => Some(number.to_string().into_boxed_str()),
+        Value::Bool(truth) => Some(truth.to_string().into_boxed_str()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// The first of the claims that is present counts, whatever it holds.
@@ -208,7 +236,10 @@ fn scopes_of(value: &Value) -> Box<[Box<str>]> {
             .filter(|scope| !scope.is_empty())
             .map(Box::from)
             .collect(),
-        other => texts_of(other),
+        other => texts_of(other)
+            .into_iter()
+            .filter(|scope| !scope.is_empty())
+            .collect(),
     }
 }
 

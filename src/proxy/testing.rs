@@ -123,6 +123,7 @@ pub(super) fn identity() -> Identity {
         session: None,
         jti: None,
         scopes: Box::new(["orders:read".into()]),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: None,
         expires_at: UnixTime::MAX,

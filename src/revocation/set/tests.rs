@@ -23,6 +23,7 @@ fn alice() -> Identity {
         session: Some("s-1".into()),
         jti: Some("j-1".into()),
         scopes: Box::default(),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: Some(at(100)),
         expires_at: at(10_000),
