@@ -100,7 +100,7 @@ impl Proxy {
         let snapshot = &view.snapshot;
         let length = body.size_hint().exact();
         framing::check(head, length, &snapshot.limits, &snapshot.reserved)
-            .map_err(|reason| exchange.rejected(reason))?;
+            .map_err(|reason| exchange.rejected(snapshot.gate.first_fault(head, reason)))?;
         let admission = snapshot.gate.admit(head, exchange.wall_clock()).await?;
         exchange.admitted(&admission);
         Ok(admission)
