@@ -84,6 +84,7 @@ fn identity(number: u64) -> Identity {
         session: Some(text(number + 2)),
         jti: Some(text(number + 3)),
         scopes: Arc::default(),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: Some(UnixTime::from_seconds(NOW - 60)),
         expires_at: UnixTime::from_seconds(NOW + 3600),

@@ -163,6 +163,8 @@ pub struct Identity {
     pub jti: Option<Box<str>>,
     /// The first of the issuer's scope claims that is present, split.
     pub scopes: Arc<[Box<str>]>,
+    /// They were the elements of an array, in which a comma separates nothing.
+    pub scopes_are_elements: bool,
     /// The issuer's audience claim; absent is `None`, a wrong type is empty.
     pub audiences: Option<Arc<[Box<str>]>>,
     /// `iat`.

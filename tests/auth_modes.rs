@@ -333,6 +333,35 @@ fn what_is_no_preflight_passes_for_none() {
 }
 
 #[test]
+fn a_forwarded_preflight_carries_no_body_no_credential_and_no_other_method() {
+    let stage = stage("preflight = \"forward\"");
+    let laden = preflight("/x", "PUT")
+        .bearer("anything")
+        .header("X-HTTP-Method-Override", "DELETE")
+        .header("X_Method_Override", "DELETE")
+        .header("Content-Length", "0");
+    assert_eq!(stage.gateway.send(&laden).outcome(), "200");
+    let received = stage.upstream.last();
+    for name in [
+        "authorization",
+        "x-http-method-override",
+        "x_method_override",
+    ] {
+        assert_eq!(received.all(name), NONE, "{name}");
+    }
+    let with_body = preflight("/x", "PUT").body(b"delete everything");
+    let chunked = "OPTIONS /x HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\
+                   Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    for answer in [
+        stage.gateway.send(&with_body),
+        support::raw(stage.gateway.public, chunked.as_bytes()).unwrap(),
+    ] {
+        assert_eq!(answer.outcome(), "401 token_missing");
+    }
+    assert_eq!(stage.upstream.count(), 1);
+}
+
+#[test]
 fn a_preflight_is_routed_by_the_method_that_it_asks_for() {
     let stage = Stage::with(
         "",

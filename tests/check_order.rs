@@ -12,7 +12,7 @@
 mod support;
 
 use serde_json::json;
-use support::{ISSUER, KID, Signer, Stage, changed, claims, corp, now};
+use support::{ISSUER, KID, Signer, Stage, changed, claims, corp, now, raw};
 
 const INSUFFICIENT: &str = "403 scope_insufficient";
 const DENIED: &str = "403 claim_denied";
@@ -139,4 +139,60 @@ fn a_revoked_token_is_revoked_before_its_audience_is_asked() {
             "{fault}"
         );
     }
+}
+
+#[test]
+fn the_first_row_goes_from_malformed_to_too_large_to_ambiguous() {
+    let limits = "[server.limits]\nheader_bytes = \"4KiB\"\nbody_bytes = \"10B\"\n";
+    let stage = Stage::with_all(limits, "", "path = \"/*\"\nupstream = \"api\"");
+    let (long, large) = (
+        format!("X-Long: {}\r\n", "a".repeat(5000)),
+        "Content-Length: 11\r\n",
+    );
+    let (host, options) = ("Host: a\r\n", vec!["x"; 65].join(","));
+    for (line, headers, expected) in [
+        (
+            "GET /a;b",
+            format!("{long}{large}"),
+            "400 request_malformed",
+        ),
+        (
+            "GET /a;b",
+            format!("{host}{host}{long}{large}"),
+            "400 request_malformed",
+        ),
+        (
+            "GET /a;b",
+            format!("{host}{long}Transfer-Encoding: gzip, chunked\r\n"),
+            "400 request_malformed",
+        ),
+        (
+            "GET /a;b",
+            format!("{host}{long}Connection: {options}\r\n"),
+            "400 request_malformed",
+        ),
+        (
+            "GET *",
+            format!("{host}{long}{large}"),
+            "400 request_malformed",
+        ),
+        (
+            "GET ftp://a/a;b",
+            format!("{host}{long}{large}"),
+            "400 request_malformed",
+        ),
+        (
+            "TRACE /a;b",
+            format!("{host}{long}{large}"),
+            "431 header_too_large",
+        ),
+        ("TRACE /a;b", format!("{host}{large}"), "413 body_too_large"),
+        ("TRACE /a;b", host.to_owned(), "400 path_ambiguous"),
+        ("TRACE /a", host.to_owned(), "405 method_not_allowed"),
+    ] {
+        let request = format!("{line} HTTP/1.1\r\n{headers}\r\n");
+        let answer = raw(stage.gateway.public, request.as_bytes()).unwrap();
+        assert_eq!(answer.outcome(), expected, "{line} {headers:.40}");
+    }
+    assert_eq!(stage.upstream.count(), 0);
 }

@@ -129,6 +129,9 @@ fn trace_and_connect_are_refused_and_targets_are_paths() {
         ),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405),
         ("CONNECT /x HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("trace /x HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("Connect /x HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        ("GET ftp://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 400),
         ("GET x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -361,4 +364,29 @@ fn a_body_arrives_whatever_the_method() {
         200
     );
     assert_eq!(stage.upstream.last().all("content-length"), ["0"]);
+}
+
+#[test]
+fn what_would_frame_a_request_in_another_spelling_stays_here() {
+    let stage = Stage::with("", OPEN);
+    let folded = "Transfer_Encoding: chunked\r\nContent_Length: 4\r\nContent.Length: 4\r\nHost_: b\r\nProxy: http://evil.example\r\n";
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{folded}X-Kept: 1\r\n");
+    let trailers = format!("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n{folded}\r\n");
+    for request in [format!("{head}\r\n"), format!("{head}{trailers}")] {
+        let answer = support::raw(stage.gateway.public, request.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200);
+        let received = stage.upstream.last();
+        assert_eq!(received.header("x-kept"), Some("1"));
+        for name in [
+            "transfer_encoding",
+            "content_length",
+            "content.length",
+            "host_",
+            "proxy",
+        ] {
+            assert!(received.header(name).is_none(), "{name}");
+            let is_named = |(trailer, _): &(String, String)| trailer.eq_ignore_ascii_case(name);
+            assert!(!received.trailers.iter().any(is_named), "{name}");
+        }
+    }
 }

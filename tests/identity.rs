@@ -66,7 +66,7 @@ fn nothing_is_said_of_what_the_token_does_not_say() {
     for changes in [
         bare.clone(),
         json!({"sub": "", "client_id": "", "scope": ""}),
-        json!({"sub": "", "client_id": 7, "scope": []}),
+        json!({"sub": "", "client_id": [7], "scope": []}),
     ] {
         let request = Request::get("/")
             .bearer(&token(changes.clone()))
@@ -262,5 +262,41 @@ fn the_token_goes_on_unless_it_is_kept_back() {
                 "{target}, {global}"
             );
         }
+    }
+}
+
+#[test]
+fn a_subject_or_client_that_is_a_number_or_a_boolean_is_told_as_json() {
+    let stage = Stage::with("subject_claim = \"oid\"\nclient_claims = [\"app\"]", ROUTE);
+    for (value, expected) in [
+        (json!(1001), vec!["1001"]),
+        (json!(1.5), vec!["1.5"]),
+        (json!(true), vec!["true"]),
+        (json!("1001"), vec!["1001"]),
+        (json!([1001]), vec![]),
+        (json!({"id": 1001}), vec![]),
+        (json!(null), vec![]),
+    ] {
+        let token = token(json!({"oid": value, "app": value}));
+        for name in ["x-auth-subject", "x-auth-client"] {
+            assert_eq!(received(&stage, &token, name), expected, "{name}: {value}");
+        }
+    }
+}
+
+#[test]
+fn scopes_of_an_array_can_neither_be_split_nor_be_empty() {
+    let stage = Stage::with("", ROUTE);
+    for (value, expected) in [
+        (json!(["a", "", "b,c", "d e", ""]), vec!["a b%2Cc d%20e"]),
+        (json!([""]), vec![]),
+        (json!("a b,c"), vec!["a b,c"]),
+    ] {
+        let token = token(json!({"scope": value}));
+        assert_eq!(
+            received(&stage, &token, "x-auth-scopes"),
+            expected,
+            "{value}"
+        );
     }
 }

@@ -59,6 +59,9 @@ fn tokens_that_are_typed_as_something_else_are_refused() {
         ],
     );
     for kind in [
+        "dpop+jwt;x",
+        "logout+jwt; charset=utf-8",
+        " secevent+jwt ",
         "logout+jwt",
         "secevent+jwt",
         "dpop+jwt",
@@ -214,6 +217,37 @@ fn id_tokens_pass_where_they_are_accepted_and_other_kinds_do_not() {
             (json!("logout+jwt"), OTHER),
             (json!("dpop+jwt"), OTHER),
             (json!("JWT"), "200"),
+        ],
+    );
+}
+
+#[test]
+fn a_token_that_tells_of_an_event_is_no_access_token() {
+    let stage = Stage::new();
+    let event = |name: &str| json!({"events": {name: {}}});
+    check_claims(
+        &stage,
+        &[
+            (
+                event("http://schemas.openid.net/event/backchannel-logout"),
+                "401 token_type_mismatch",
+            ),
+            (
+                event("https://schemas.openid.net/secevent/caep/event-type/session-revoked"),
+                "401 token_type_mismatch",
+            ),
+            (
+                changed(
+                    json!({"token_use": "access"}),
+                    event("http://schemas.openid.net/event/backchannel-logout"),
+                ),
+                "401 token_type_mismatch",
+            ),
+            (event("https://example.com/concert"), "200"),
+            (
+                json!({"events": ["http://schemas.openid.net/event/x"]}),
+                "200",
+            ),
         ],
     );
 }

@@ -176,6 +176,18 @@ fn other_rows() -> Vec<Row> {
             ],
         },
         Row {
+            body: json!({"client": "1001", "issuer": "corp"}),
+            hit: vec![
+                token(json!({"client_id": 1001})),
+                token(json!({"client_id": "1001"})),
+            ],
+            spared: vec![
+                token(json!({"client_id": 10010})),
+                token(json!({"client_id": [1001]})),
+                token(json!({"client_id": {"id": 1001}})),
+            ],
+        },
+        Row {
             body: json!({"jti": "token-1", "issuer": PARTNER}),
             hit: vec![partner_token(json!({}))],
             spared: vec![token(json!({}))],

@@ -209,6 +209,39 @@ fn a_method_in_lower_case_is_another_method() {
     assert_eq!(stage.upstream.count(), 1);
 }
 
+/// A server that sends a body where none may be: what comes late would be the answer to whoever asks next.
+#[test]
+fn no_connection_is_used_again_after_a_body_was_announced_and_none_may_come() {
+    for (method, head) in [
+        ("HEAD", "200 OK\r\nContent-Length: 5"),
+        ("HEAD", "200 OK\r\nTransfer-Encoding: chunked"),
+        ("GET", "304 Not Modified\r\nContent-Length: 5"),
+        ("GET", "204 No Content\r\nTransfer-Encoding: chunked"),
+    ] {
+        let top = "[server]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n";
+        let stage = Stage::with_all(top, "", OPEN);
+        let answer = format!("HTTP/1.1 {head}\r\n\r\n");
+        stage.upstream.answer(move |request| {
+            if request.target == "/plain" {
+                return Reply::Json(json!({}));
+            }
+            Reply::Bytes(answer.clone().into_bytes())
+        });
+        let mut connection = Connection::open(stage.gateway.public);
+        for (method, target) in [("GET", "/plain"), (method, "/"), ("GET", "/plain")] {
+            connection.send(&Request::new(method, target).bytes("a"));
+            assert!(connection.read(method == "HEAD").is_some(), "{head}");
+        }
+        let used: Vec<_> = stage
+            .upstream
+            .received()
+            .iter()
+            .map(|request| request.connection)
+            .collect();
+        assert_eq!(used, [0, 0, 1], "{method}: {head}");
+    }
+}
+
 /// An upstream that says more than it was asked: what is too much is never the answer to the next request.
 #[test]
 fn an_answer_nobody_asked_for_is_given_to_nobody() {

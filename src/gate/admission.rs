@@ -46,6 +46,11 @@ impl Admission {
         self.facts.identity.as_ref()
     }
 
+    /// A CORS preflight that passes without a look at its credential: it may say no more than a preflight does.
+    pub fn is_preflight(&self) -> bool {
+        self.facts.is_preflight
+    }
+
     /// On `report_only` routes: why the request would have been refused. It then counts neither as an
     /// admission nor as a rejection.
     pub fn would_reject(&self) -> Option<Rejection> {
@@ -109,6 +114,7 @@ pub(super) struct Facts {
     issuer: IssuerLabel,
     token: Option<TokenDigest>,
     identity: Option<Arc<Identity>>,
+    is_preflight: bool,
 }
 
 impl Default for Facts {
@@ -117,6 +123,7 @@ impl Default for Facts {
             issuer: IssuerLabel::None,
             token: None,
             identity: None,
+            is_preflight: false,
         }
     }
 }
@@ -130,6 +137,11 @@ impl Facts {
     pub(super) fn name(&mut self, issuer: IssuerLabel, token: Option<TokenDigest>) {
         self.issuer = issuer;
         self.token = token;
+    }
+
+    /// It is a preflight, let in as such.
+    pub(super) fn spare_credential(&mut self) {
+        self.is_preflight = true;
     }
 
     /// The token was verified.

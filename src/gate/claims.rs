@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::json::{Json, Object};
-use super::jws::{Jws, bare_type, moment};
+use super::jws::{Jws, bare_type, essence, moment};
 use super::verifier::Trusted;
 use crate::config::{ClaimPath, Issuer};
 use crate::identity::{Identity, Thumbprint};
@@ -69,11 +69,14 @@ pub(super) fn missing<'issuer>(
 
 /// Whether the token is an access token (RFC 8725 §3.11, RFC 9068 §4, and what providers do instead).
 pub(super) fn kind(jws: &Jws<'_>, issuer: &Issuer) -> Result<(), Rejection> {
-    let kind = jws.kind.as_deref().map(bare_type);
     let is_wanted = if issuer.token_types.is_empty() {
+        // Whoever tells kinds apart by their parameters must not get one past us.
+        let kind = jws.kind.as_deref().map(|kind| bare_type(essence(kind)));
         !kind.is_some_and(|kind| is_other_jwt(&kind))
+            && !tells_of_event(&jws.claims)
             && claims_fit_access_token(&jws.claims, issuer)
     } else {
+        let kind = jws.kind.as_deref().map(bare_type);
         kind.is_some_and(|kind| issuer.token_types.contains(&kind))
     };
     if is_wanted {
@@ -87,6 +90,19 @@ pub(super) fn kind(jws: &Jws<'_>, issuer: &Issuer) -> Result<(), Rejection> {
 /// Every structured suffix but that of access tokens names another kind, those not invented yet included.
 fn is_other_jwt(kind: &str) -> bool {
     (kind.ends_with("+jwt") && kind != "at+jwt") || kind.ends_with("+sd-jwt")
+}
+
+/// A security event or logout token by its claims (RFC 8417 §2.2, OpenID Connect Back-Channel Logout 1.0 §2.4).
+fn tells_of_event(claims: &Claims<'_>) -> bool {
+    const FAMILIES: [&str; 2] = [
+        "http://schemas.openid.net/event/",
+        "https://schemas.openid.net/secevent/",
+    ];
+    let is_event = |name: &str| FAMILIES.iter().any(|family| name.starts_with(family));
+    match claims.get("events") {
+        Some(Json::Object(events)) => events.names().any(is_event),
+        _ => false,
+    }
 }
 
 fn claims_fit_access_token(claims: &Claims<'_>, issuer: &Issuer) -> bool {
@@ -189,11 +205,12 @@ pub(super) fn identify(
         iss: issuer
             .texts
             .iss(claims.get("iss").and_then(Json::as_str).unwrap_or_default()),
-        subject: text(claims.at(&config.subject_claim)),
-        client: text(first(claims, &config.client_claims)),
+        subject: claims.at(&config.subject_claim).and_then(scalar_text),
+        client: first(claims, &config.client_claims).and_then(scalar_text),
         session: text(claims.get("sid")),
         jti: text(claims.get("jti")),
         scopes: issuer.texts.scopes(scopes.into_iter().flat_map(scopes_of)),
+        scopes_are_elements: scopes.is_some_and(|scopes| scopes.as_array().is_some()),
         audiences: audiences.map(|audiences| issuer.texts.audiences(texts_of(audiences))),
         issued_at: moment(claims, "iat"),
         expires_at: moment(claims, "exp").unwrap_or(UnixTime::MIN),
@@ -204,6 +221,16 @@ pub(super) fn identify(
             .map(|path| claims.at(path).map(Json::to_value))
             .collect(),
     })
+}
+
+/// A string as it is, numbers and booleans as JSON; anything else names nobody.
+pub(super) fn scalar_text(value: &Json<'_>) -> Option<Box<str>> {
+    match value {
+        Json::Text(text) => Some(Box::from(&**text)),
+        Json::Number(number) => Some(number.to_string().into_boxed_str()),
+        Json::Bool(truth) => Some(truth.to_string().into_boxed_str()),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+    }
 }
 
 /// The first of the claims that is present counts, whatever it holds.
@@ -218,8 +245,8 @@ fn first<'claims, 'token>(
 fn scopes_of<'claims>(value: &'claims Json<'_>) -> impl Iterator<Item = &'claims str> + Clone {
     let in_one = value.as_str().unwrap_or_default().split(' ');
     in_one
-        .filter(|scope| !scope.is_empty())
         .chain(elements_of(value))
+        .filter(|scope| !scope.is_empty())
 }
 
 /// A string, or the strings of an array; anything else holds none.

@@ -44,6 +44,11 @@ impl<'text> Object<'text> {
         self.get(name).is_some()
     }
 
+    /// The names of its members.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
     /// The claim of that path; `null` counts as absent.
     pub(super) fn at(&self, path: &ClaimPath) -> Option<&Json<'text>> {
         let found = match path {

@@ -183,7 +183,12 @@ fn read_header<'token>(header: &Object<'token>) -> Option<HeaderTexts<'token>> {
 fn is_nested(content_type: &Json<'_>) -> bool {
     content_type
         .as_str()
-        .is_none_or(|name| matches!(bare_type(name).as_str(), "jwt"))
+        .is_none_or(|name| matches!(bare_type(essence(name)).as_str(), "jwt"))
+}
+
+/// A media type without its parameters.
+pub(super) fn essence(name: &str) -> &str {
+    name.split_once(';').map_or(name, |(it, _)| it).trim()
 }
 
 /// A media type as JOSE headers shorten it: lower case, `application/` dropped (RFC 7515 §4.1.9).

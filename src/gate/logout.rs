@@ -7,7 +7,6 @@
 //! No memory of tokens seen is needed against replay: what a logout token revokes follows from the token alone. The cut-off is
 //! its own `iat`, so that the same token again takes back the same again, and nothing issued since.
 
-use http::request::Parts;
 use super::admission::{Facts, Rejected};
 use super::json::{Json, Object};
 use super::jws::{Compact, Jws, bare_type, moment};
@@ -17,6 +16,7 @@ use crate::identity::{IssuerId, TokenDigest};
 use crate::rejection::Rejection;
 use crate::revocation::{NewRevocation, Subject};
 use crate::time::UnixTime;
+use http::request::Parts;
 
 /// The member of `events` that makes a token a logout token (§2.4).
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -171,10 +171,12 @@ fn revocations(
 ) -> Result<Vec<NewRevocation>, Rejection> {
     let iss = text(claims, "iss")?.ok_or(Rejection::ClaimMissing)?;
     let session = text(claims, "sid")?.map(|sid| Subject::Session(sid.into()));
-    let subject = claims.at(&issuer.subject_claim).and_then(Json::as_str);
+    let subject = claims
+        .at(&issuer.subject_claim)
+        .and_then(claims::scalar_text);
     let subject = subject.filter(|subject| !subject.is_empty() && !endpoint.session_only);
     let subject = subject.map(|subject| Subject::Subject {
-        subject: subject.into(),
+        subject,
         issued_before: Some(issued_at),
     });
     let revocation = |what: Subject| NewRevocation {

@@ -21,7 +21,7 @@ mod verifier;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 pub use admission::{Admission, Rejected};
 pub use explain::{Check, CheckResult, Explanation, Inquiry, Outcome, RevocationSource};
@@ -124,6 +124,21 @@ impl Gate {
         }
     }
 
+    /// The reason why a request is refused whose frame was found faulty for `reason`: what is malformed comes before
+    /// what is too large.
+    pub fn first_fault(&self, head: &Parts, reason: Rejection) -> Rejection {
+        let is_malformed = || {
+            target::host(head).is_err()
+                || target::path(&head.method, &head.uri, self.path_rules)
+                    == Err(Rejection::RequestMalformed)
+        };
+        if is_malformed() {
+            Rejection::RequestMalformed
+        } else {
+            reason
+        }
+    }
+
     /// The route of that number.
     pub fn route(&self, route: RouteId) -> Option<&Route> {
         self.routes.get(route.index())
@@ -144,11 +159,11 @@ impl Gate {
         let asked = preflight_method(head);
         let method = asked.as_ref().unwrap_or(&head.method);
         let host = target::host(head).map_err(Rejected::before_route)?;
-        if matches!(head.method, Method::TRACE | Method::CONNECT) {
-            return Err(self.never_routed(head, host));
-        }
         let path = target::path(&head.method, &head.uri, self.path_rules)
             .map_err(Rejected::before_route)?;
+        if target::is_for_a_hop(&head.method) {
+            return Err(self.never_routed(host, &path, &head.method));
+        }
         match self.table.find(host, &path, method) {
             Found::Route(id) => {
                 let route = self
@@ -167,11 +182,10 @@ impl Gate {
     }
 
     /// TRACE and CONNECT. What the routes of that path allow instead is said all the same.
-    fn never_routed(&self, head: &Parts, host: &str) -> Box<Rejected> {
-        let path = target::path(&head.method, &head.uri, self.path_rules);
-        match path.map(|path| self.table.find(host, &path, &head.method)) {
-            Ok(Found::OtherMethods(_, allow)) => Rejected::method(None, allow),
-            _ => Rejected::method(None, ""),
+    fn never_routed(&self, host: &str, path: &str, method: &Method) -> Box<Rejected> {
+        match self.table.find(host, path, method) {
+            Found::OtherMethods(_, allow) => Rejected::method(None, allow),
+            Found::Route(_) | Found::Nothing => Rejected::method(None, ""),
         }
     }
 
@@ -184,7 +198,11 @@ impl Gate {
         facts: &mut Facts,
     ) -> Result<Via, Rejection> {
         let route = routed.route;
-        if route.auth == Auth::Open || (routed.preflight && route.forward_preflight) {
+        if route.auth == Auth::Open {
+            return Ok(Via::Anonymous);
+        }
+        if routed.preflight && route.forward_preflight {
+            facts.spare_credential();
             return Ok(Via::Anonymous);
         }
         let credential = match credential::extract(&head.headers, &head.uri, self.token_bytes) {
@@ -309,14 +327,25 @@ impl Gate {
     }
 }
 
-/// The method that a CORS preflight asks for (Fetch §3.2.2); `None` for every other request.
+/// The method that a CORS preflight asks for (Fetch §3.2.2); `None` for every other request. A browser sends no body with
+/// one; what has a body asks for more than a permission.
 fn preflight_method(head: &Parts) -> Option<Method> {
-    if head.method != Method::OPTIONS || !head.headers.contains_key(header::ORIGIN) {
+    if head.method != Method::OPTIONS
+        || !head.headers.contains_key(header::ORIGIN)
+        || has_body(&head.headers)
+    {
         return None;
     }
     single(&head.headers, &header::ACCESS_CONTROL_REQUEST_METHOD)?
         .parse()
         .ok()
+}
+
+/// The framing announces a body (RFC 9112 §6.3).
+fn has_body(headers: &HeaderMap) -> bool {
+    let is_empty = |length: &HeaderValue| length.as_bytes().iter().all(|digit| *digit == b'0');
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || !headers.get_all(header::CONTENT_LENGTH).iter().all(is_empty)
 }
 
 fn single<'head>(headers: &'head HeaderMap, name: &header::HeaderName) -> Option<&'head str> {

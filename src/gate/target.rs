@@ -26,15 +26,26 @@ pub(super) struct PathRules {
 /// The host without its port, as the client wrote it.
 ///
 /// # Errors
-/// `request_malformed`: Host missing, repeated or invalid, or unequal to an absolute-form target.
+/// `request_malformed`: Host missing, repeated or invalid, or unequal to an absolute-form target, which must be of HTTP.
 pub(super) fn host(head: &Parts) -> Result<&str, Rejection> {
     let authority = single_host(&head.headers)?;
+    if let Some(scheme) = head.uri.scheme()
+        && !matches!(scheme.as_str(), "http" | "https")
+    {
+        return Err(Rejection::RequestMalformed);
+    }
     if let Some(target) = head.uri.authority()
         && !target.as_str().eq_ignore_ascii_case(authority)
     {
         return Err(Rejection::RequestMalformed);
     }
     host_of(authority).ok_or(Rejection::RequestMalformed)
+}
+
+/// TRACE and CONNECT are meant for whoever receives them, in whatever case an upstream reads methods.
+pub(super) fn is_for_a_hop(method: &Method) -> bool {
+    let name = method.as_str();
+    name.eq_ignore_ascii_case("TRACE") || name.eq_ignore_ascii_case("CONNECT")
 }
 
 fn single_host(headers: &HeaderMap) -> Result<&str, Rejection> {
@@ -88,6 +99,10 @@ pub(super) fn path<'head>(
     rules: PathRules,
 ) -> Result<Cow<'head, str>, Rejection> {
     let raw = uri.path();
+    // CONNECT has an authority in its place (RFC 9112 §3.2.3), and is refused for what it is.
+    if uri.scheme().is_none() && uri.authority().is_some() && is_for_a_hop(method) {
+        return Ok(Cow::Borrowed("/"));
+    }
     if raw == "*" && method == Method::OPTIONS {
         return Err(Rejection::RouteUnknown);
     }

@@ -18,7 +18,8 @@ use crate::keys::{FetchMark, IssuerKeys, KeySet, VerificationKey};
 use crate::rejection::Rejection;
 use crate::time::UnixTime;
 
-/// A token without `kid` is tried on so many fitting keys at most, so that it costs a bounded time.
+/// A token without `kid` is tried on so many fitting keys at most, so that it costs a bounded time. Of those that share a
+/// `kid` all are tried: `max_keys` bounds them.
 const KEYS_TRIED: usize = 8;
 
 /// The configured issuers with their keys.
@@ -224,10 +225,11 @@ impl Trusted {
         if candidates.is_empty() && jws.kid.is_some() && !self.has_secret() {
             return Lookup::Unknown;
         }
+        let tried = jws.kid.as_ref().map_or(KEYS_TRIED, |_| usize::MAX);
         candidates
             .iter()
             .filter(|key| key.fits(algorithm))
-            .take(KEYS_TRIED)
+            .take(tried)
             .find(|key| key.verifies(algorithm, &jws.signed, jws.signature))
             .map_or(Lookup::Invalid, |key| Lookup::Verified(Arc::clone(key)))
     }

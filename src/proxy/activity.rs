@@ -5,12 +5,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -30,6 +30,8 @@ pub(super) struct Activity {
     open: Cell<u32>,
     phase: Cell<Phase>,
     has_unread_body: Cell<bool>,
+    /// It is time to see whether the client is still there.
+    doubts_client: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,7 @@ impl Activity {
             open: Cell::new(0),
             phase: Cell::new(Phase::Waiting(Instant::now())),
             has_unread_body: Cell::new(false),
+            doubts_client: Cell::new(false),
         })
     }
 
@@ -74,6 +77,13 @@ impl Activity {
     /// The client is not known to have sent all of its body.
     pub(super) fn has_unread_body(&self) -> bool {
         self.has_unread_body.get()
+    }
+
+    /// Where nobody reads any more what the client sends, it could leave unnoticed until there is something to tell it:
+    /// the next flush sees whether it has.
+    pub(super) fn doubt_client(&self) {
+        let is_read = self.open.get() != 1 || !self.has_unread_body();
+        self.doubts_client.set(!is_read);
     }
 
     /// When the connection's time is up; `None` while a request is open.
@@ -191,6 +201,9 @@ impl<T: Transport> AsyncWrite for ClientStream<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.doubts_client.replace(false) && has_hung_up(self.stream.socket()) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -209,6 +222,13 @@ impl<T: Transport> AsyncWrite for ClientStream<T> {
         // What still comes is not looked at: it need not be deciphered either.
         linger.poll(this.stream.socket(), context).map(Ok)
     }
+}
+
+/// Whether the other side has said its last, even if not all of that was read.
+fn has_hung_up(stream: &TcpStream) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    let ready = pin!(stream.ready(Interest::READABLE)).poll(&mut context);
+    matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
 }
 
 /// The second half of a lingering close.

@@ -120,6 +120,11 @@ impl RequestBody {
         }
     }
 
+    /// How long it may stand still.
+    pub(super) fn stall_timeout(&self) -> Duration {
+        self.stall_timeout
+    }
+
     /// What becomes of the body.
     pub(super) fn progress(&self) -> Rc<BodyProgress> {
         Rc::clone(&self.progress)

@@ -190,6 +190,7 @@ impl Watch {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return true;
         }
+        self.activity.doubt_client();
         let next_look = now + interval(&self.limits);
         self.set_timer(deadline.map_or(next_look, |deadline| deadline.min(next_look)));
         false

@@ -47,6 +47,11 @@ pub(super) async fn forward(
         // Out of reach: routes and upstreams are of one configuration.
         return Err(exchange.rejected(Rejection::RouteUnknown));
     };
+    let rule = if admission.is_preflight() {
+        &rule.of_preflight()
+    } else {
+        rule
+    };
     let request_id = exchange.id().clone();
     let stamp = Stamp {
         identity: admission.identity().map(|identity| &**identity),

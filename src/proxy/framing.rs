@@ -16,6 +16,9 @@ const LINE_OVERHEAD: usize = 14;
 /// `: ` and `\r\n`.
 const FIELD_OVERHEAD: usize = 4;
 
+/// The most options that the `Connection` lines may have.
+const MAX_OPTIONS: usize = 64;
+
 /// Judges the frame of a request. `body_length`: the length that was announced.
 pub(super) fn check(
     head: &Parts,
@@ -23,11 +26,11 @@ pub(super) fn check(
     limits: &Limits,
     reserved: &ReservedNames,
 ) -> Result<(), Rejection> {
-    if head_bytes(head) > limits.header_bytes {
-        return Err(Rejection::HeaderTooLarge);
-    }
     if !is_framed_once(&head.headers) || names_what_it_may_not(&head.headers, reserved) {
         return Err(Rejection::RequestMalformed);
+    }
+    if head_bytes(head) > limits.header_bytes {
+        return Err(Rejection::HeaderTooLarge);
     }
     match (body_length, limits.body_bytes) {
         (Some(length), Some(limit)) if length > limit => Err(Rejection::BodyTooLarge),
@@ -64,9 +67,15 @@ fn is_framed_once(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Whether a `Connection` line names what an intermediary may not drop.
+/// Whether the `Connection` lines name what an intermediary may not drop, or more than anybody has reason to: each is
+/// looked for among the headers.
 fn names_what_it_may_not(headers: &HeaderMap, reserved: &ReservedNames) -> bool {
+    let mut count = 0;
     connection_options(headers).any(|option| {
+        count += 1;
+        if count > MAX_OPTIONS {
+            return true;
+        }
         let Ok(name) = std::str::from_utf8(option) else {
             return true;
         };
@@ -150,6 +159,23 @@ mod tests {
             verdict(&second_line, None),
             Err(Rejection::RequestMalformed)
         );
+    }
+
+    #[test]
+    fn connection_has_a_limited_number_of_options() {
+        let options = |count: usize| vec!["x"; count].join(",");
+        let wide = Limits {
+            header_bytes: 1 << 20,
+            ..limits()
+        };
+        let reserved = ReservedNames::new(&testing::config());
+        let judged = |count: usize| {
+            let request = Request::get("/").header("connection", options(count));
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            check(&head, None, &wide, &reserved)
+        };
+        assert_eq!(judged(64), Ok(()));
+        assert_eq!(judged(65), Err(Rejection::RequestMalformed));
     }
 
     #[test]

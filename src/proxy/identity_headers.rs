@@ -36,36 +36,50 @@ pub(super) fn write(
 /// `None`: there is no text, whatever was appended.
 fn push_text(out: &mut Vec<u8>, identity: &Identity, source: IdentitySource) -> Option<()> {
     match source {
-        IdentitySource::Subject => push_encoded(out, identity.subject.as_deref()?, None),
-        IdentitySource::Issuer => push_encoded(out, &identity.iss, None),
-        IdentitySource::Client => push_encoded(out, identity.client.as_deref()?, None),
-        IdentitySource::Scope => push_joined(out, &identity.scopes, b' '),
-        IdentitySource::Audience => push_joined(out, identity.audiences.as_deref()?, b','),
+        IdentitySource::Subject => push_encoded(out, identity.subject.as_deref()?, b""),
+        IdentitySource::Issuer => push_encoded(out, &identity.iss, b""),
+        IdentitySource::Client => push_encoded(out, identity.client.as_deref()?, b""),
+        IdentitySource::Scope => push_scopes(out, identity),
+        IdentitySource::Audience => push_elements(out, identity.audiences.as_deref()?),
         IdentitySource::Claim(slot) => return push_claim(out, identity.claim(slot)?),
     }
     Some(())
 }
 
-fn push_joined(out: &mut Vec<u8>, elements: &[Box<str>], separator: u8) {
+fn push_scopes(out: &mut Vec<u8>, identity: &Identity) {
+    let encoded: &[u8] = if identity.scopes_are_elements {
+        b" ,"
+    } else {
+        b" "
+    };
+    for (place, scope) in identity.scopes.iter().enumerate() {
+        if place > 0 {
+            out.push(b' ');
+        }
+        push_encoded(out, scope, encoded);
+    }
+}
+
+fn push_elements(out: &mut Vec<u8>, elements: &[Box<str>]) {
     for (place, element) in elements.iter().enumerate() {
         if place > 0 {
-            out.push(separator);
+            out.push(b',');
         }
-        push_encoded(out, element, Some(separator));
+        push_encoded(out, element, b",");
     }
 }
 
 /// Objects, and arrays that hold anything but scalars, have no text.
 fn push_claim(out: &mut Vec<u8>, claim: &Value) -> Option<()> {
     let Value::Array(elements) = claim else {
-        push_encoded(out, &scalar_text(claim)?, None);
+        push_encoded(out, &scalar_text(claim)?, b"");
         return Some(());
     };
     for (place, element) in elements.iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        push_encoded(out, &scalar_text(element)?, Some(b','));
+        push_encoded(out, &scalar_text(element)?, b",");
     }
     Some(())
 }
@@ -91,8 +105,8 @@ fn is_plain(text: &str) -> bool {
     })
 }
 
-/// Appends `text`. A space stays where it stands alone between two other characters, unless it is `separator`.
-fn push_encoded(out: &mut Vec<u8>, text: &str, separator: Option<u8>) {
+/// Appends `text`. A space stays where it stands alone between two other characters; `separators` never stay.
+fn push_encoded(out: &mut Vec<u8>, text: &str, separators: &[u8]) {
     if is_plain(text) {
         return out.extend_from_slice(text.as_bytes());
     }
@@ -100,7 +114,7 @@ fn push_encoded(out: &mut Vec<u8>, text: &str, separator: Option<u8>) {
     let mut bytes = text.bytes().peekable();
     while let Some(byte) = bytes.next() {
         let stays = match byte {
-            _ if separator == Some(byte) => false,
+            _ if separators.contains(&byte) => false,
             b'%' => false,
             b' ' => before != b' ' && bytes.peek().is_some_and(|next| *next != b' '),
             0x21..=0x7e => true,
@@ -210,6 +224,15 @@ mod tests {
             written(&identity, IdentitySource::Scope).unwrap(),
             "a:read b%20c d,e"
         );
+        let of_array = Identity {
+            scopes_are_elements: true,
+            ..identity
+        };
+        assert_eq!(
+            written(&of_array, IdentitySource::Scope).unwrap(),
+            "a:read b%20c d%2Ce"
+        );
+        let identity = of_array;
         assert_eq!(
             written(&identity, IdentitySource::Audience).unwrap(),
             "one,two%2Cthree"

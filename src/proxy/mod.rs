@@ -131,5 +131,5 @@ fn check_frame(
     let snapshot = &view.snapshot;
     let length = body.size_hint().exact();
     framing::check(head, length, &snapshot.limits, &snapshot.reserved)
-        .map_err(|reason| exchange.rejected(reason))
+        .map_err(|reason| exchange.rejected(snapshot.gate.first_fault(head, reason)))
 }

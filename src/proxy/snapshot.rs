@@ -93,6 +93,15 @@ impl ForwardingRule {
             is_cross_origin: route.forward_preflight,
         }
     }
+
+    /// The same for a preflight that was let in without a credential: it is OPTIONS and nothing else, and brings none.
+    pub(super) fn of_preflight(self) -> Self {
+        Self {
+            keeps_authorization: false,
+            restricts_methods: true,
+            ..self
+        }
+    }
 }
 
 /// The Host that an upstream with `host = "upstream"` sees.

@@ -125,6 +125,7 @@ pub(super) fn identity() -> Identity {
         session: None,
         jti: None,
         scopes: Arc::new(["orders:read".into()]),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: None,
         expires_at: UnixTime::MAX,

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Frame;
 use tokio::io::AsyncReadExt;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 
 use super::body::RequestBody;
 
@@ -24,7 +24,7 @@ mod stream;
 use chunked::{Decoder, Part};
 use response::{Framing, take_head};
 pub(super) use sending::push_field;
-use sending::{SendError, Sending};
+use sending::{SendError, Sending, send_rest};
 use stream::ReadingHalf;
 pub(super) use stream::ServerStream;
 
@@ -38,6 +38,7 @@ const READ_BODY: usize = 64 << 10;
 pub(super) struct UpstreamConnection {
     stream: Stream,
     sending: Sending,
+    rest: Option<RestTask>,
     received: BytesMut,
     body: ResponseBody,
     /// A byte of the present response has come.
@@ -51,6 +52,17 @@ enum Stream {
     /// A task of its own sends the rest of a request whose answer has come before.
     Receiving(ReadingHalf),
     Gone,
+}
+
+/// The task that sends the rest of a request. Nobody waits for it, so it ends with the answer: a server that neither
+/// reads nor hangs up would hold it, the client's body and with that the client's connection for good.
+#[derive(Debug)]
+struct RestTask(AbortHandle);
+
+impl Drop for RestTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What of a response's body is still to come.
@@ -91,6 +103,7 @@ impl UpstreamConnection {
         Self {
             stream: Stream::Whole(stream),
             sending: Sending::default(),
+            rest: None,
             received: BytesMut::new(),
             body: ResponseBody::None,
             has_read: false,
@@ -178,8 +191,8 @@ impl UpstreamConnection {
     }
 
     /// The rest of the request is sent by a task of its own, so that request and answer go on side by side, whichever
-    /// of them is waited for.
-    pub(super) fn finish_sending(&mut self, mut body: RequestBody) {
+    /// of them is waited for. It ends with the answer.
+    pub(super) fn finish_sending(&mut self, body: RequestBody) {
         if self.sending.is_over() {
             return;
         }
@@ -189,14 +202,9 @@ impl UpstreamConnection {
         };
         let (reader, writer) = stream.split();
         self.stream = Stream::Receiving(reader);
-        let mut sending = std::mem::take(&mut self.sending);
-        spawn_local(async move {
-            let mut writer = pin!(writer);
-            let sent =
-                std::future::poll_fn(|context| sending.poll(writer.as_mut(), &mut body, context));
-            // How it ends is no concern of the answer, which tells of itself.
-            sent.await.ok();
-        });
+        let sending = std::mem::take(&mut self.sending);
+        let task = spawn_local(send_rest(sending, writer, body));
+        self.rest = Some(RestTask(task.abort_handle()));
     }
 
     /// How many bytes of the response's body are to come, where that is known.

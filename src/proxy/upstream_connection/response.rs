@@ -222,7 +222,9 @@ impl Sieve {
             Some(length) => Framing::Length(length),
             None => Framing::Close,
         };
-        let is_lasting = !self.closes && (!is_old || self.keeps);
+        // A server that sends the body it announces all the same would answer the next request with it.
+        let may_overrun = is_bodiless && (self.is_chunked || self.length.is_some_and(|it| it > 0));
+        let is_lasting = !self.closes && (!is_old || self.keeps) && !may_overrun;
         Ok(ResponseHead {
             status,
             headers: std::mem::take(headers),
@@ -292,8 +294,14 @@ mod tests {
             (
                 "304 Not Modified\r\nContent-Length: 5",
                 Framing::Length(0),
-                true,
+                false,
             ),
+            (
+                "204 No Content\r\nTransfer-Encoding: chunked",
+                Framing::Length(0),
+                false,
+            ),
+            ("304 Not Modified", Framing::Length(0), true),
             (
                 "200 OK\r\nContent-Length: 5\r\nConnection: x, Close",
                 Framing::Length(5),
@@ -302,10 +310,18 @@ mod tests {
         ] {
             assert_eq!(framed(lines, &get), (framing, keeps_alive), "{lines}");
         }
-        assert_eq!(
-            framed("200 OK\r\nContent-Length: 5", &Method::HEAD),
-            (Framing::Length(0), true)
-        );
+        for (lines, keeps_alive) in [
+            ("200 OK\r\nContent-Length: 5", false),
+            ("200 OK\r\nTransfer-Encoding: chunked", false),
+            ("200 OK\r\nContent-Length: 0", true),
+            ("200 OK", true),
+        ] {
+            assert_eq!(
+                framed(lines, &Method::HEAD),
+                (Framing::Length(0), keeps_alive),
+                "{lines}"
+            );
+        }
     }
 
     #[test]

@@ -3,14 +3,16 @@
 //! Owns what waits to be written. A small body leaves in one piece with its head. Knows nothing of responses.
 
 use std::fmt::Write;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use hyper::body::Body;
 use tokio::io::AsyncWrite;
+use tokio::time::{Instant, sleep};
 
 use super::super::body::{BodyError, RequestBody};
 
@@ -48,6 +50,8 @@ pub(super) struct Sending {
     is_chunked: bool,
     rest: Rest,
     has_written: bool,
+    /// How much has been written of this request and those before.
+    total: u64,
 }
 
 impl Sending {
@@ -132,6 +136,7 @@ impl Sending {
 
     fn advance(&mut self, count: usize) {
         self.has_written = true;
+        self.total = self.total.wrapping_add(count as u64);
         let first = count.min(self.waiting.len() - self.written);
         self.written += first;
         self.data.advance(count - first);
@@ -196,6 +201,31 @@ impl Sending {
             self.waiting.extend_from_slice(line.as_bytes());
         }
     }
+}
+
+/// Sends the rest of a request whose answer has come before, until the end, or until neither side has moved for as long
+/// as a body may stand still.
+pub(super) async fn send_rest(
+    mut sending: Sending,
+    writer: impl AsyncWrite,
+    mut body: RequestBody,
+) {
+    let limit = body.stall_timeout();
+    let (mut writer, mut stall) = (pin!(writer), pin!(sleep(limit)));
+    let mut before = sending.total;
+    poll_fn(|context| {
+        // How it ends is no concern of the answer, which tells of itself.
+        let sent = sending.poll(writer.as_mut(), &mut body, context);
+        if sent.is_ready() {
+            return Poll::Ready(());
+        }
+        if sending.total != before {
+            before = sending.total;
+            stall.as_mut().reset(Instant::now() + limit);
+        }
+        stall.as_mut().poll(context)
+    })
+    .await;
 }
 
 /// Appends a header line.

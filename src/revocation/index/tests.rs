@@ -22,6 +22,7 @@ fn token(number: u64) -> Identity {
         session: None,
         jti: Some(number.to_string().into()),
         scopes: Arc::default(),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: Some(at(100)),
         expires_at: at(10_000),

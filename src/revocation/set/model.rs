@@ -83,6 +83,7 @@ fn identity(values: [u8; 6], issued_at: Option<i64>) -> Identity {
         session: claim(session),
         jti: claim(jti),
         scopes: Arc::default(),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: issued_at.map(at),
         expires_at: at(1000),

@@ -25,6 +25,7 @@ fn alice() -> Identity {
         session: Some("s-1".into()),
         jti: Some("j-1".into()),
         scopes: Arc::default(),
+        scopes_are_elements: false,
         audiences: None,
         issued_at: Some(at(100)),
         expires_at: at(10_000),

@@ -16,6 +16,7 @@ use crate::config::LogFormat;
 use crate::time::UnixTime;
 
 mod line;
+mod masking;
 mod record;
 mod suppression;
 

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::line::{FieldName, JsonLine, Line, TextLine, cut, field};
+use super::masking::masked;
 use crate::config::LogFormat;
 use crate::identity::TokenDigest;
 use crate::rejection::Rejection;
@@ -27,7 +28,7 @@ pub struct AccessRecord<'request> {
     pub client_text: &'request str,
     pub method: &'request str,
     pub host: &'request str,
-    /// Without the query.
+    /// Without the query; tokens are masked.
     pub path: &'request str,
     /// The route's name; `none` where none matched.
     pub route: &'request str,
@@ -56,6 +57,7 @@ impl AccessRecord<'_> {
     }
 
     fn write(&self, line: &mut impl Line) {
+        let path = masked(self.path);
         let mut text = |name, value, most| {
             let (value, end) = cut(value, most);
             line.text(name, value, end);
@@ -63,7 +65,7 @@ impl AccessRecord<'_> {
         text(field!("request_id"), self.request_id, MAX_WORD);
         text(field!("method"), self.method, MAX_WORD);
         text(field!("host"), self.host, MAX_NAME);
-        text(field!("path"), self.path, MAX_PATH);
+        text(field!("path"), &path, MAX_PATH);
         text(field!("route"), self.route, MAX_NAME);
         text(field!("issuer"), self.issuer, MAX_NAME);
         if let Some(subject) = self.subject {
