@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -51,7 +51,8 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
         let proxy = Rc::clone(&proxy);
         async move { Ok::<_, Infallible>(proxy.handle(request).await) }
     });
-    let connection = pin!(builder(&limits).serve_connection(stream, service));
+    // Boxed, because this task would hold it twice: where it is made, and where it stays.
+    let mut connection = Box::pin(builder(&limits).serve_connection(stream, service));
     let mut watch = Watch {
         timer: Box::pin(sleep(interval(&limits))),
         drain: worker.watch_drain(),
@@ -61,7 +62,7 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
         seen: Phase::Running,
         is_timed: false,
     };
-    watch.run(connection).await;
+    watch.run(connection.as_mut()).await;
 }
 
 /// Hyper's own time limit for heads is off: it would also bound the idle time between requests.
