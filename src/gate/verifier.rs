@@ -198,7 +198,8 @@ impl Trusted {
             Lookup::Unavailable => true,
         };
         let outcome = if needs_refresh {
-            self.keys.refreshed(mark).await;
+            // Boxed, because hardly any request waits, and every idle connection would keep the room for it.
+            Box::pin(self.keys.refreshed(mark)).await;
             self.look_up(jws, algorithm, now)
         } else {
             first

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -78,7 +78,8 @@ async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
         let proxy = Rc::clone(&proxy);
         async move { Ok::<_, Infallible>(proxy.handle(request).await) }
     });
-    let connection = pin!(builder(&limits).serve_connection(stream, service));
+    // Boxed, because this task would hold it twice: where it is made, and where it stays.
+    let mut connection = Box::pin(builder(&limits).serve_connection(stream, service));
     let mut watch = Watch {
         timer: Box::pin(sleep(interval(&limits))),
         drain: worker.watch_drain(),
@@ -88,7 +89,7 @@ async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
         seen: Phase::Running,
         is_timed: false,
     };
-    watch.run(connection).await;
+    watch.run(connection.as_mut()).await;
 }
 
 /// Hyper's own time limit for heads is off: it would also bound the idle time between requests.

@@ -99,7 +99,9 @@ impl Proxy {
             origin: &origin,
             body,
         };
-        let outcome = forward(admission, message, self, &view, &mut exchange).await;
+        // Boxed for as long as it takes: hyper would keep the room for it while the connection is idle.
+        let forwarding = Box::pin(forward(admission, message, self, &view, &mut exchange));
+        let outcome = forwarding.await;
         view.recycle(head.headers);
         match outcome {
             Ok(response) => exchange.respond(response),

@@ -189,7 +189,8 @@ impl Upstream {
         {
             return Ok((lease, now));
         }
-        match timeout(self.connect_timeout, server.pool.connect()).await {
+        // Boxed, because few requests connect, and every idle connection would keep the room for it.
+        match Box::pin(timeout(self.connect_timeout, server.pool.connect())).await {
             Ok(Ok(lease)) => Ok((lease, Instant::now())),
             Ok(Err(ConnectError::Socket(error))) => Err(Failure::of_connect(&error)),
             Ok(Err(ConnectError::Tls(error))) => {

@@ -101,6 +101,12 @@ def envoy(venv_python):
     return _packaged_file(venv_python, "envoy", "_bin/envoy")
 
 
+def growth_holds(checkout):
+    """What a decision costs beside hashing and verifying, and how little of it grows: the bench judges its own targets."""
+    command = ["cargo", "bench", "--locked", "--bench", "growth", "--", "--assert"]
+    return subprocess.run(command, cwd=checkout).returncode == 0
+
+
 def build_gateway(checkout):
     """Builds the checkout as users do, and returns the binary."""
     print("cargo build --release ...", flush=True)
