@@ -69,79 +69,80 @@ fn the_hand_made_client_can_ask() {
     assert_eq!(stage.upstream.count(), 1);
 }
 
+/// Fields that make a good request malformed.
+const ODD: &[&[(&str, &str)]] = &[
+    &[("transfer-encoding", "chunked")],
+    &[("connection", "close")],
+    &[("connection", "authorization")],
+    &[("keep-alive", "1")],
+    &[("proxy-connection", "close")],
+    &[("upgrade", "websocket")],
+    &[("te", "gzip")],
+    &[("X-Upper", "1")],
+    &[("x", "a\r\nx-auth-subject: admin")],
+    &[("x", "a\nb")],
+    &[("x", "a\0b")],
+    &[("x", " a")],
+    &[("x", "a\t")],
+    &[("a b", "1")],
+    &[("x:y", "1")],
+    &[(":path", "/other")],
+    &[(":status", "200")],
+    &[(":unknown", "1")],
+    &[("content-length", "5")],
+    &[("content-length", "-1")],
+    &[("content-length", "1"), ("content-length", "0")],
+];
+
+/// Heads that are malformed by themselves.
+const BROKEN: &[&[(&str, &str)]] = &[
+    &[(":method", "GET"), (":scheme", "http"), (":authority", "a")],
+    &[(":scheme", "http"), (":path", "/"), (":authority", "a")],
+    &[(":method", "GET"), (":path", "/"), (":authority", "a")],
+    &[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", ""),
+        (":authority", "a"),
+    ],
+    &[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/a b"),
+        (":authority", "a"),
+    ],
+    &[
+        (":method", "G T"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "a"),
+    ],
+    &[
+        (":method", "GET"),
+        (":method", "PUT"),
+        (":scheme", "http"),
+        (":path", "/"),
+    ],
+    &[
+        ("host", "a"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/"),
+    ],
+];
+
 #[test]
 fn malformed_requests_are_stream_errors_and_reach_nobody() {
     let stage = stage("");
     let credential = credential();
-    let odd: &[&[(&str, &str)]] = &[
-        &[("transfer-encoding", "chunked")],
-        &[("connection", "close")],
-        &[("connection", "authorization")],
-        &[("keep-alive", "1")],
-        &[("proxy-connection", "close")],
-        &[("upgrade", "websocket")],
-        &[("te", "gzip")],
-        &[("X-Upper", "1")],
-        &[("x", "a\r\nx-auth-subject: admin")],
-        &[("x", "a\nb")],
-        &[("x", "a\0b")],
-        &[("x", " a")],
-        &[("x", "a\t")],
-        &[("a b", "1")],
-        &[("x:y", "1")],
-        &[(":path", "/other")],
-        &[(":status", "200")],
-        &[(":unknown", "1")],
-        &[("content-length", "5")],
-        &[("content-length", "-1")],
-        &[("content-length", "1"), ("content-length", "0")],
-    ];
-    for more in odd {
-        let mut raw = Raw::open(stage.gateway.public);
-        raw.request(1, &with(&credential, more));
-        let outcome = raw.outcome(1);
-        let is_refused = outcome.is_err() || reason(&outcome) == "request_malformed";
-        assert!(is_refused, "{more:?}: {outcome:?}");
-    }
-    let broken: &[&[(&str, &str)]] = &[
-        &[(":method", "GET"), (":scheme", "http"), (":authority", "a")],
-        &[(":scheme", "http"), (":path", "/"), (":authority", "a")],
-        &[(":method", "GET"), (":path", "/"), (":authority", "a")],
-        &[
-            (":method", "GET"),
-            (":scheme", "http"),
-            (":path", ""),
-            (":authority", "a"),
-        ],
-        &[
-            (":method", "GET"),
-            (":scheme", "http"),
-            (":path", "/a b"),
-            (":authority", "a"),
-        ],
-        &[
-            (":method", "G T"),
-            (":scheme", "http"),
-            (":path", "/"),
-            (":authority", "a"),
-        ],
-        &[
-            (":method", "GET"),
-            (":method", "PUT"),
-            (":scheme", "http"),
-            (":path", "/"),
-        ],
-        &[
-            ("host", "a"),
-            (":method", "GET"),
-            (":scheme", "http"),
-            (":path", "/"),
-        ],
-    ];
-    for lines in broken {
-        let mut raw = Raw::open(stage.gateway.public);
+    let broken = BROKEN.iter().map(|lines| {
         let mut lines = lines.to_vec();
         lines.push(("authorization", &credential));
+        lines
+    });
+    let odd = ODD.iter().map(|more| with(&credential, more));
+    for lines in odd.chain(broken) {
+        let mut raw = Raw::open(stage.gateway.public);
         raw.request(1, &lines);
         let outcome = raw.outcome(1);
         let is_refused = outcome.is_err() || reason(&outcome) == "request_malformed";
@@ -379,7 +380,7 @@ fn a_small_head_that_unfolds_into_a_large_one_is_refused() {
     // One entry for the table (RFC 7541 §6.2.1), then nothing but references to it (§6.1).
     head.extend_from_slice(&[0x40, 1, b'x', 127, 0x81, 0x16]);
     head.extend_from_slice(&[b'v'; 127 + 0x81 - 0x80 + (0x16 << 7)]);
-    head.resize(16_000, 0x80 | 62);
+    head.resize(16_000, 0x80 + 62);
     raw.send(HEADERS, END_HEADERS | END_STREAM, 1, &head);
     let outcome = raw.outcome(1);
     assert!(

@@ -234,13 +234,14 @@ impl Watch {
         .await;
     }
 
-    /// Says that no more requests are taken, when that is so; later, whether it can be closed.
+    /// Says that no more requests are taken, when that is so; later, whether the client has had time to see it. After a drain
+    /// has begun, the connection ends when its client has everything.
     fn take_leave<C: Served>(&mut self, connection: Pin<&mut C>) -> bool {
+        let is_over = self.is_over();
         if self.has_said_farewell {
-            self.set_timer(Instant::now() + FAREWELL);
-            return !self.activity.is_open();
+            return is_over;
         }
-        if self.is_over() || self.seen == Phase::Closing {
+        if is_over || self.seen == Phase::Closing {
             self.has_said_farewell = true;
             connection.finish_open_requests();
             self.set_timer(Instant::now() + FAREWELL);

@@ -39,7 +39,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The error that a RST_STREAM or a GOAWAY names.
+    /// The error that a `RST_STREAM` or a `GOAWAY` names.
     pub fn error(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes"))
