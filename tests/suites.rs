@@ -12,7 +12,12 @@ use std::fs;
 use std::path::Path;
 
 /// Name, the feature that builds it, and what it needs.
-const SUITES: [(&str, &str, &str); 3] = [
+const SUITES: [(&str, &str, &str); 4] = [
+    (
+        "http2_clients",
+        "external",
+        "curl, h2load and openssl from Debian",
+    ),
     ("monitoring", "external", "prometheus and promtool"),
     (
         "provider",

@@ -77,6 +77,10 @@ impl UpstreamId {
 
 /// `[server]`
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the file, independent of the others"
+)]
 pub struct Server {
     /// At least one.
     pub listen: Vec<SocketAddr>,
@@ -89,6 +93,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     pub forwarded: Forwarded,
     pub via: bool,
+    /// Clients may speak HTTP/2 on plain connections.
+    pub h2c: bool,
     /// `encoded_slash = "keep"`
     pub keep_encoded_slash: bool,
     /// `path_parameters = "keep"`
@@ -126,6 +132,8 @@ pub struct Limits {
     /// `None`: no limit.
     pub body_bytes: Option<u64>,
     pub connections: usize,
+    /// Open requests of one HTTP/2 connection.
+    pub streams: u32,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
     pub idle_timeout: Duration,

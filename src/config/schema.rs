@@ -121,6 +121,9 @@ pub struct Server {
     /// Add Via towards upstreams; it stops some servers from compressing.
     #[schemars(extend("default" = false))]
     pub via: Option<bool>,
+    /// Take HTTP/2 with prior knowledge on plain connections; with TLS it is negotiated in any case.
+    #[schemars(extend("default" = false))]
+    pub h2c: Option<bool>,
     /// %2F in a path: refuse, or keep as an ordinary character, never a separator.
     #[schemars(extend("default" = "refuse", "enum" = ["refuse", "keep"]))]
     pub encoded_slash: Option<String>,
@@ -192,6 +195,9 @@ pub struct Limits {
     /// Open connections; at the limit, accepting pauses.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 10000))]
     pub connections: Option<u32>,
+    /// Open requests of one HTTP/2 connection.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 100))]
+    pub streams: Option<u32>,
     /// From a head's first byte to its end.
     #[schemars(extend("default" = "10s"))]
     pub header_timeout: Option<Duration>,

@@ -26,13 +26,30 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 /// What one connection is doing.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Requests whose body or response is not over: 0, 1 or 2 halves of one.
+    /// Halves of the one request whose body or response is not over; of a connection with streams, its open streams.
     open: Cell<u32>,
     phase: Cell<Phase>,
     has_unread_body: Cell<bool>,
     /// It is time to see whether the client is still there.
     doubts_client: Cell<bool>,
+    kind: Kind,
 }
+
+#[derive(Debug)]
+enum Kind {
+    /// A connection with one request at a time.
+    Single,
+    /// A connection with many, each in a stream.
+    Streams {
+        /// How many requests the client has taken back more than it let finish.
+        abandoned: Cell<u32>,
+    },
+    /// One stream of that connection.
+    Stream(Rc<Activity>),
+}
+
+/// So many more requests may a client take back than it lets finish. What it takes back has cost an upstream a connection.
+const MOST_ABANDONED: u32 = 100;
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -45,12 +62,30 @@ enum Phase {
 }
 
 impl Activity {
+    /// Of a connection with one request at a time.
     pub(super) fn new() -> Rc<Self> {
+        Self::of_kind(Kind::Single)
+    }
+
+    /// Of a connection whose requests are streams.
+    pub(super) fn of_streams() -> Rc<Self> {
+        Self::of_kind(Kind::Streams {
+            abandoned: Cell::new(0),
+        })
+    }
+
+    /// Of one stream of `connection`.
+    pub(super) fn of_stream(connection: &Rc<Self>) -> Rc<Self> {
+        Self::of_kind(Kind::Stream(Rc::clone(connection)))
+    }
+
+    fn of_kind(kind: Kind) -> Rc<Self> {
         Rc::new(Self {
             open: Cell::new(0),
             phase: Cell::new(Phase::Waiting(Instant::now())),
             has_unread_body: Cell::new(false),
             doubts_client: Cell::new(false),
+            kind,
         })
     }
 
@@ -62,7 +97,12 @@ impl Activity {
 
     /// The other half of the open request.
     pub(super) fn open(self: &Rc<Self>) -> OpenRequest {
-        self.open.set(self.open.get() + 1);
+        let before = self.open.replace(self.open.get() + 1);
+        if let Kind::Stream(connection) = &self.kind
+            && before == 0
+        {
+            connection.open.set(connection.open.get() + 1);
+        }
         OpenRequest {
             activity: Rc::clone(self),
             end: None,
@@ -72,6 +112,22 @@ impl Activity {
     /// A request is open.
     pub(super) fn is_open(&self) -> bool {
         self.open.get() > 0
+    }
+
+    /// How many requests are open.
+    pub(super) fn open_requests(&self) -> usize {
+        match self.kind {
+            Kind::Streams { .. } => self.open.get() as usize,
+            Kind::Single | Kind::Stream(_) => usize::from(self.is_open()),
+        }
+    }
+
+    /// The client takes back what it asks for, again and again.
+    pub(super) fn is_abused(&self) -> bool {
+        match &self.kind {
+            Kind::Streams { abandoned } => abandoned.get() > MOST_ABANDONED,
+            Kind::Single | Kind::Stream(_) => false,
+        }
     }
 
     /// The client is not known to have sent all of its body.
@@ -98,8 +154,13 @@ impl Activity {
         }
     }
 
+    /// Heads of streams have no time of their own: they come in frames that say nothing until they are whole, and a connection
+    /// without an open request has `idle_timeout`.
     fn note_read(&self) {
-        if !self.is_open() && matches!(self.phase.get(), Phase::Waiting(_)) {
+        if matches!(self.kind, Kind::Single)
+            && !self.is_open()
+            && matches!(self.phase.get(), Phase::Waiting(_))
+        {
             self.phase.set(Phase::Head(Instant::now()));
         }
     }
@@ -124,6 +185,25 @@ impl OpenRequest {
         self.activity.has_unread_body()
     }
 
+    /// Other requests go on beside it on the same connection, which therefore must not be closed after it.
+    pub(super) fn has_company(&self) -> bool {
+        matches!(self.activity.kind, Kind::Stream(_))
+    }
+
+    /// It is over without an answer (`is_abandoned`), or with one.
+    pub(super) fn note_end(&self, is_abandoned: bool) {
+        if let Kind::Stream(connection) = &self.activity.kind
+            && let Kind::Streams { abandoned } = &connection.kind
+        {
+            let before = abandoned.get();
+            abandoned.set(if is_abandoned {
+                before.saturating_add(1)
+            } else {
+                before.saturating_sub(1)
+            });
+        }
+    }
+
     /// It is about to be over; to spare a look at the clock.
     pub(super) fn ends_at(&mut self, end: Instant) {
         self.end = Some(end);
@@ -139,9 +219,17 @@ impl Drop for OpenRequest {
     fn drop(&mut self) {
         let left = self.activity.open.get().saturating_sub(1);
         self.activity.open.set(left);
-        if left == 0 {
-            let end = self.end.unwrap_or_else(Instant::now);
-            self.activity.phase.set(Phase::Waiting(end));
+        if left > 0 {
+            return;
+        }
+        let end = self.end.unwrap_or_else(Instant::now);
+        self.activity.phase.set(Phase::Waiting(end));
+        if let Kind::Stream(connection) = &self.activity.kind {
+            let left = connection.open.get().saturating_sub(1);
+            connection.open.set(left);
+            if left == 0 {
+                connection.phase.set(Phase::Waiting(end));
+            }
         }
     }
 }
@@ -296,6 +384,50 @@ mod tests {
         drop(body);
         assert!(is_limited_to(&activity, limits.idle_timeout, begun));
         assert!(!activity.is_client_sending());
+    }
+
+    #[test]
+    fn streams_keep_the_time_limits_of_their_connection_off() {
+        let limits = testing::limits();
+        let begun = Instant::now();
+        let connection = Activity::of_streams();
+        connection.note_read();
+        assert!(
+            is_limited_to(&connection, limits.idle_timeout, begun),
+            "bytes alone are no head"
+        );
+        let streams = [(); 2].map(|()| Activity::of_stream(&connection));
+        let [first, second] = streams.each_ref().map(|stream| stream.begin_request(true));
+        let body = streams[0].open();
+        assert_eq!(
+            (connection.open_requests(), connection.deadline(&limits)),
+            (2, None)
+        );
+        assert!(first.has_unread_body() && !connection.has_unread_body());
+        drop(first);
+        assert_eq!(connection.open_requests(), 2, "its body is still coming");
+        drop((body, second));
+        assert_eq!(connection.open_requests(), 0);
+        assert!(is_limited_to(&connection, limits.idle_timeout, begun));
+    }
+
+    #[test]
+    fn a_client_may_take_back_some_requests_but_not_a_hundred_more_than_it_lets_finish() {
+        let connection = Activity::of_streams();
+        let end = |is_abandoned| {
+            let stream = Activity::of_stream(&connection);
+            stream.begin_request(false).note_end(is_abandoned);
+        };
+        for _ in 0..1000 {
+            end(true);
+            end(false);
+        }
+        for _ in 0..MOST_ABANDONED {
+            end(true);
+        }
+        assert!(!connection.is_abused());
+        end(true);
+        assert!(connection.is_abused());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Owns hyper's server side, the connection's time limits and its part in a drain. Knows nothing of what a request is about.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -11,27 +12,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Limits;
+use crate::tls::HTTP_2;
 
 use super::Proxy;
 use super::activity::{Activity, ClientStream};
-use super::drain::{DrainWatch, Phase};
+use super::drain::{DrainWatch, GRACE, Phase};
 use super::forwarding::{Channel, Peer};
 use super::handshake::handshake;
+use super::http2::{self, OnWorker};
+use super::prior_knowledge::look_at;
 use super::timer::Timer;
 use super::transport::Transport;
 use super::worker::Worker;
 
-/// How long a drain waits before it closes an idle connection: a request that is on its way when the drain begins is
-/// still answered, and told that the connection closes.
-const GRACE: Duration = Duration::from_millis(100);
+/// How long a client of HTTP/2 has to see that no more requests are taken, before an idle connection is closed.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Heads beyond our own limit are still read to here, so that they get an answer that says what is wrong.
 const MIN_HEAD_BUFFER: usize = 64 << 10;
@@ -42,15 +47,19 @@ pub(super) async fn serve(stream: TcpStream, address: SocketAddr, worker: Rc<Wor
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let view = worker.view();
     // A connection must not keep a configuration alive.
-    let tls = worker.view().snapshot.tls.clone();
+    let (tls, unasked) = (view.snapshot.tls.clone(), view.snapshot.takes_http2_unasked);
+    drop(view);
     match tls {
-        None => serve_http1(stream, Peer::new(address, Channel::Plain), worker).await,
         // On the heap, so that plain connections need not have its size.
         Some(tls) => Box::pin(serve_tls(tls, stream, address, worker)).await,
+        None if unasked => Box::pin(serve_either(stream, address, worker)).await,
+        None => serve_http1(stream, Peer::new(address, Channel::Plain), worker).await,
     }
 }
 
+/// The client chose between the protocols in its handshake.
 async fn serve_tls(
     tls: Arc<ServerConfig>,
     stream: TcpStream,
@@ -61,7 +70,28 @@ async fn serve_tls(
     let Some(stream) = handshake(tls, stream, within, &worker).await else {
         return;
     };
-    serve_http1(*stream, Peer::new(address, Channel::Tls), worker).await;
+    let peer = Peer::new(address, Channel::Tls);
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) {
+        serve_http2(*stream, peer, worker).await;
+    } else {
+        serve_http1(*stream, peer, worker).await;
+    }
+}
+
+/// The client's first bytes tell which protocol it speaks.
+async fn serve_either(stream: TcpStream, address: SocketAddr, worker: Rc<Worker>) {
+    let limits = worker.view().snapshot.limits;
+    let mut drain = worker.watch_drain();
+    let Some(stream) = look_at(stream, &limits, &mut drain).await else {
+        return;
+    };
+    drop(drain);
+    let peer = Peer::new(address, Channel::Plain);
+    if stream.is_http2() {
+        serve_http2(stream, peer, worker).await;
+    } else {
+        serve_http1(stream, peer, worker).await;
+    }
 }
 
 async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
@@ -80,16 +110,30 @@ async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
     });
     // Boxed, because this task would hold it twice: where it is made, and where it stays.
     let mut connection = Box::pin(builder(&limits).serve_connection(stream, service));
-    let mut watch = Watch {
-        timer: Box::pin(sleep(interval(&limits))),
-        drain: worker.watch_drain(),
-        activity,
-        limits,
-        worker,
-        seen: Phase::Running,
-        is_timed: false,
-    };
-    watch.run(connection.as_mut()).await;
+    Watch::new(activity, limits, worker)
+        .run(connection.as_mut())
+        .await;
+}
+
+/// Every stream has a proxy of its own, because several requests are open at a time.
+async fn serve_http2(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
+    let limits = worker.view().snapshot.limits;
+    let activity = Activity::of_streams();
+    let stream = TokioIo::new(ClientStream::new(stream, Rc::clone(&activity)));
+    let (peer, streams, of_streams) = (Rc::new(peer), Rc::clone(&activity), Rc::clone(&worker));
+    let service = service_fn(move |request| {
+        let proxy = Proxy {
+            worker: Rc::clone(&of_streams),
+            peer: Rc::clone(&peer),
+            activity: Activity::of_stream(&streams),
+            timer: Timer::default(),
+        };
+        async move { Ok::<_, Infallible>(proxy.handle(request).await) }
+    });
+    let mut connection = Box::pin(http2::builder(&limits).serve_connection(stream, service));
+    Watch::new(activity, limits, worker)
+        .run(connection.as_mut())
+        .await;
 }
 
 /// Hyper's own time limit for heads is off: it would also bound the idle time between requests.
@@ -104,18 +148,39 @@ fn builder(limits: &Limits) -> http1::Builder {
 
 /// Hyper's connection, as far as its end is concerned.
 trait Served: Future {
-    fn finish_open_request(self: Pin<&mut Self>);
+    /// It can tell its client that no more requests are taken, and then go on with those that are open.
+    const SAYS_FAREWELL: bool;
+
+    fn finish_open_requests(self: Pin<&mut Self>);
 }
 
 impl<I, B, S> Served for http1::Connection<I, S>
 where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: hyper::body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    I: Read + Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    fn finish_open_request(self: Pin<&mut Self>) {
+    const SAYS_FAREWELL: bool = false;
+
+    fn finish_open_requests(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S> Served for hyper::server::conn::http2::Connection<I, S, OnWorker>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Future: 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    I: Read + Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    const SAYS_FAREWELL: bool = true;
+
+    fn finish_open_requests(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
@@ -131,27 +196,62 @@ struct Watch {
     timer: Pin<Box<Sleep>>,
     /// The timer knows whom to wake.
     is_timed: bool,
+    has_said_farewell: bool,
 }
 
 impl Watch {
+    fn new(activity: Rc<Activity>, limits: Limits, worker: Rc<Worker>) -> Self {
+        Self {
+            timer: Box::pin(sleep(interval(&limits))),
+            drain: worker.watch_drain(),
+            activity,
+            limits,
+            worker,
+            seen: Phase::Running,
+            is_timed: false,
+            has_said_farewell: false,
+        }
+    }
+
     async fn run<C: Served>(&mut self, mut connection: Pin<&mut C>) {
         poll_fn(|context| {
             loop {
-                if connection.as_mut().poll(context).is_ready() || self.is_cut(context) {
+                let is_ended = connection.as_mut().poll(context).is_ready();
+                if is_ended || self.is_cut(context) || self.activity.is_abused() {
                     return Poll::Ready(());
                 }
                 if self.poll_timer(context).is_pending() {
                     return Poll::Pending;
                 }
-                if self.seen == Phase::Closing {
-                    connection.as_mut().finish_open_request();
-                }
-                if self.is_over() {
+                let is_over = if C::SAYS_FAREWELL {
+                    self.take_leave(connection.as_mut())
+                } else {
+                    if self.seen == Phase::Closing {
+                        connection.as_mut().finish_open_requests();
+                    }
+                    self.is_over()
+                };
+                if is_over {
                     return Poll::Ready(());
                 }
             }
         })
         .await;
+    }
+
+    /// Says that no more requests are taken, when that is so; later, whether the client has had time to see it. After a drain
+    /// has begun, the connection ends when its client has everything.
+    fn take_leave<C: Served>(&mut self, connection: Pin<&mut C>) -> bool {
+        let is_over = self.is_over();
+        if self.has_said_farewell {
+            return is_over;
+        }
+        if is_over || self.seen == Phase::Closing {
+            self.has_said_farewell = true;
+            connection.finish_open_requests();
+            self.set_timer(Instant::now() + FAREWELL);
+        }
+        false
     }
 
     /// Follows the drain to its end.
@@ -162,7 +262,7 @@ impl Watch {
         }
         self.seen = phase;
         if phase == Phase::Cut {
-            self.worker.note_cut(self.activity.is_open());
+            self.worker.note_cut(self.activity.open_requests());
             return true;
         }
         self.set_timer(Instant::now() + GRACE);

@@ -6,8 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// How long a drain waits before it closes an idle connection: a request that is on its way when the drain begins is
+/// still answered, and told that the connection closes.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// How far a drain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +65,18 @@ impl Drain {
             waker: None,
         }
     }
+}
+
+/// What `future` gives; `None` if everything is cut before.
+pub(super) async fn until_cut<F: Future>(drain: &mut DrainWatch, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if drain.poll(context) == Phase::Cut {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 /// One task's view of a drain.

@@ -196,7 +196,8 @@ impl Exchange {
             .and_then(|route| snapshot.route(route))
             .is_some_and(|rule| rule.is_cross_origin);
         let circumstances = Circumstances {
-            closing: self.worker.is_closing() || self.open.has_unread_body(),
+            closing: !self.open.has_company()
+                && (self.worker.is_closing() || self.open.has_unread_body()),
             cross_origin: self.has_origin && is_cross_origin,
         };
         let headers = self.view.recycled().take();
@@ -255,7 +256,7 @@ impl Exchange {
     ) -> Response<ResponseBody> {
         let (mut head, body) = response.into_parts();
         head.headers.insert(X_REQUEST_ID, self.id.header());
-        if self.worker.is_closing() {
+        if self.worker.is_closing() && !self.open.has_company() {
             close_after(&mut head.headers);
         }
         self.status = Some(head.status.as_u16());
@@ -304,6 +305,7 @@ impl Drop for Exchange {
         let status = self.status.unwrap_or(unanswered);
         let took = self.begun.elapsed();
         self.open.ends_at(self.begun + took);
+        self.open.note_end(self.status.is_none());
         let metrics = &self.view.snapshot.metrics;
         metrics.request(self.route, status, took);
         if let Some(line) = &self.line {

@@ -124,6 +124,7 @@ impl<'request> Stamp<'request> {
             identity_headers::write(out, self.identity_headers, identity);
         }
         push_field(out, X_REQUEST_ID.as_str(), self.request_id.as_bytes());
+        self.forwarding.write_via(out, head.version);
         self.forwarding
             .write(out, origin, self.peer, client_host.as_ref());
     }

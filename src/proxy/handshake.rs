@@ -2,11 +2,8 @@
 //!
 //! Owns the time that a handshake may take and what a failed one counts as. Which certificates there are, rustls was told.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use rustls::{CertificateError, ServerConfig};
@@ -17,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::telemetry::HandshakeFailure;
 
-use super::drain::Phase;
+use super::drain::until_cut;
 use super::worker::Worker;
 
 /// TLS on `stream`; `None`: it did not come about, and the connection is over.
@@ -28,13 +25,8 @@ pub(super) async fn handshake(
     worker: &Worker,
 ) -> Option<Box<TlsStream<TcpStream>>> {
     let mut drain = worker.watch_drain();
-    let mut accept = TlsAcceptor::from(config).accept(stream);
-    let accepted = poll_fn(|context| {
-        if drain.poll(context) == Phase::Cut {
-            return Poll::Ready(None);
-        }
-        Pin::new(&mut accept).poll(context).map(Some)
-    });
+    let accept = TlsAcceptor::from(config).accept(stream);
+    let accepted = until_cut(&mut drain, accept);
     let failure = match timeout(within, accepted).await {
         Ok(Some(Ok(stream))) => return Some(Box::new(stream)),
         Ok(Some(Err(error))) => failure_of(&error),

@@ -15,10 +15,12 @@ mod framing;
 mod gathered_write;
 mod handshake;
 mod headers;
+mod http2;
 mod identity_headers;
 mod listener;
 mod logout;
 mod pool;
+mod prior_knowledge;
 mod response;
 mod snapshot;
 mod target;
@@ -35,11 +37,12 @@ mod worker;
 use std::rc::Rc;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::{Body, Incoming};
 
 use crate::gate::{Admission, Rejected};
 use crate::identity::Via;
+use crate::rejection::Rejection;
 
 use activity::Activity;
 use body::{RequestBody, ResponseBody};
@@ -54,13 +57,13 @@ pub use logout::{Logouts, Unkept};
 pub use snapshot::Snapshot;
 pub use worker::{Shared, Workers};
 
-/// The proxy, as one connection sees it.
+/// The proxy, as one connection or stream sees it.
 #[derive(Debug)]
 struct Proxy {
     worker: Rc<Worker>,
     peer: Rc<Peer>,
     activity: Rc<Activity>,
-    /// For the one request that is open at a time.
+    /// For one request at a time; each stream of HTTP/2 has a proxy of its own.
     timer: Timer,
 }
 
@@ -68,11 +71,12 @@ impl Proxy {
     /// The life of a request. Its count and its record are made when the exchange is over.
     async fn handle(&self, request: Request<Incoming>) -> Response<ResponseBody> {
         let view = self.worker.view();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let is_sound = head.version != Version::HTTP_2 || http2::adapt(&mut head);
         let origin = view.snapshot.forwarding.origin(&self.peer, &head.headers);
         let open = self.activity.begin_request(!body.is_end_stream());
         let mut exchange = Exchange::begin(self, &view, open, &head, &origin);
-        if let Err(rejected) = check_frame(&head, &body, &view, &exchange) {
+        if let Err(rejected) = check_frame(&head, is_sound, &body, &view, &exchange) {
             return exchange.refuse(&rejected);
         }
         if let Some(issuer) = view.snapshot.gate.logout_endpoint(&head) {
@@ -126,10 +130,14 @@ impl Proxy {
 /// Row 1 of the contract's table, as far as it is not the gate's.
 fn check_frame(
     head: &Parts,
+    is_sound: bool,
     body: &Incoming,
     view: &View,
     exchange: &Exchange,
 ) -> Result<(), Box<Rejected>> {
+    if !is_sound {
+        return Err(exchange.rejected(Rejection::RequestMalformed));
+    }
     let snapshot = &view.snapshot;
     let length = body.size_hint().exact();
     framing::check(head, length, &snapshot.limits, &snapshot.reserved)

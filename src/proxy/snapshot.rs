@@ -13,7 +13,7 @@ use crate::config::{
 };
 use crate::gate::Gate;
 use crate::telemetry::ConfiguredMetrics;
-use crate::tls::{HTTP_1_1, Tickets};
+use crate::tls::{HTTP_1_1, HTTP_2, Tickets};
 
 use super::forwarding::Forwarding;
 use super::headers::ReservedNames;
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub(super) upstreams: Vec<Upstream>,
     /// `None`: plain HTTP.
     pub(super) tls: Option<Arc<ServerConfig>>,
+    /// On plain connections; `h2c`.
+    pub(super) takes_http2_unasked: bool,
     routes: Vec<ForwardingRule>,
 }
 
@@ -73,7 +75,8 @@ impl Snapshot {
             answers: Answers::new(config),
             error_detail: config.server.error_detail,
             upstreams: config.upstreams.clone(),
-            tls: tls.map(|tls| tls.config(tickets, &[HTTP_1_1])),
+            tls: tls.map(|tls| tls.config(tickets, &[HTTP_2, HTTP_1_1])),
+            takes_http2_unasked: config.server.h2c,
             routes: config.routes.iter().map(ForwardingRule::new).collect(),
         }
     }

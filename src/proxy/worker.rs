@@ -296,9 +296,9 @@ impl Worker {
         self.drain.watch()
     }
 
-    /// A connection was cut; it counts if a request was open.
-    pub(super) fn note_cut(&self, was_open: bool) {
-        self.cut.fetch_add(usize::from(was_open), Ordering::AcqRel);
+    /// A connection was cut, and so many requests with it.
+    pub(super) fn note_cut(&self, requests: usize) {
+        self.cut.fetch_add(requests, Ordering::AcqRel);
     }
 
     fn sweep(&self) {

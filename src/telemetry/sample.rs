@@ -27,6 +27,19 @@ fn route(name: &str) -> config::Route {
     }
 }
 
+fn limits(second: Duration) -> Limits {
+    Limits {
+        header_bytes: 1,
+        token_bytes: 1,
+        body_bytes: None,
+        connections: 1,
+        streams: 1,
+        header_timeout: second,
+        body_timeout: second,
+        idle_timeout: second,
+    }
+}
+
 pub(crate) fn config(routes: &[&str]) -> Config {
     let second = Duration::from_secs(1);
     Config {
@@ -38,6 +51,7 @@ pub(crate) fn config(routes: &[&str]) -> Config {
             trusted_proxies: vec![],
             forwarded: Forwarded::None,
             via: false,
+            h2c: false,
             keep_encoded_slash: false,
             keep_path_parameters: false,
             error_detail: ErrorDetail::Full,
@@ -45,15 +59,7 @@ pub(crate) fn config(routes: &[&str]) -> Config {
             drain_delay: second,
             drain: second,
             tls: None,
-            limits: Limits {
-                header_bytes: 1,
-                token_bytes: 1,
-                body_bytes: None,
-                connections: 1,
-                header_timeout: second,
-                body_timeout: second,
-                idle_timeout: second,
-            },
+            limits: limits(second),
         },
         admin: config::Admin {
             listen: ([127, 0, 0, 1], 0).into(),

@@ -19,6 +19,8 @@ pub use server::{ClientCertificates, NamedKeyPair, ServerTls, Tickets};
 
 /// HTTP/1.1 as ALPN names it (RFC 7301 §6).
 pub const HTTP_1_1: &[u8] = b"http/1.1";
+/// HTTP/2 as ALPN names it (RFC 9113 §3.1).
+pub const HTTP_2: &[u8] = b"h2";
 
 /// What makes two settings the same: a hash of all that went into them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

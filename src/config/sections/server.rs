@@ -21,6 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MOST_CONNECTIONS: u32 = 10_000_000;
 const MOST_WORKERS: u32 = 1024;
+const MOST_STREAMS: u32 = 10_000;
 
 pub(super) fn read(section: &mut Section<'_>) -> Option<Server> {
     let listen = read_listen(section);
@@ -38,6 +39,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Server> {
     ];
     let forwarded = section.choice("forwarded", &families, Forwarded::XForwarded);
     let via = section.boolean("via", false);
+    let h2c = section.boolean("h2c", false);
     let keep = [("refuse", false), ("keep", true)];
     let keep_encoded_slash = section.choice("encoded_slash", &keep, false);
     let keep_path_parameters = section.choice("path_parameters", &keep, false);
@@ -64,6 +66,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<Server> {
         trusted_proxies,
         forwarded,
         via,
+        h2c,
         keep_encoded_slash,
         keep_path_parameters,
         error_detail,
@@ -196,6 +199,7 @@ fn read_limits(mut section: Section<'_>) -> Limits {
             limit => Some(limit),
         },
         connections: section.count("connections", 10_000, 1, MOST_CONNECTIONS) as usize,
+        streams: section.count("streams", 100, 1, MOST_STREAMS),
         header_timeout: section.duration(
             "header_timeout",
             10 * SECOND,

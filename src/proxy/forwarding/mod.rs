@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use ipnet::IpNet;
 
 use crate::config::{Forwarded, Server};
@@ -135,6 +135,18 @@ impl Forwarding {
         self.trusted.iter().any(|net| net.contains(&address))
     }
 
+    /// Adds itself behind what the client's own proxies wrote, with the version that the request came in (RFC 9110 §7.6.3).
+    pub(super) fn write_via(&self, out: &mut Vec<u8>, received: Version) {
+        if self.via {
+            let member: &[u8] = if received == Version::HTTP_2 {
+                b"2.0 portcullis"
+            } else {
+                b"1.1 portcullis"
+            };
+            push_field(out, VIA.as_str(), member);
+        }
+    }
+
     /// Tells an upstream, on a request from which every forwarding header has been removed. `host`: the client's own.
     pub(super) fn write(
         &self,
@@ -143,10 +155,6 @@ impl Forwarding {
         peer: &Peer,
         host: Option<&HeaderValue>,
     ) {
-        if self.via {
-            // Behind what the client's own proxies wrote (RFC 9110 §7.6.3).
-            push_field(out, VIA.as_str(), b"1.1 portcullis");
-        }
         match self.family {
             Forwarded::XForwarded => write_x_forwarded(out, origin, peer, host),
             Forwarded::Forwarded => write_forwarded(out, origin, peer, host),

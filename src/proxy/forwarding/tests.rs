@@ -169,14 +169,32 @@ fn the_other_family_is_not_believed() {
 }
 
 #[test]
+fn a_peer_over_tls_is_https_unless_a_trusted_one_says_otherwise() {
+    let forwarding = forwarding(Forwarded::XForwarded);
+    for (address, lines, proto) in [
+        ("192.0.2.1", vec![], "https"),
+        ("192.0.2.1", vec![(X_FORWARDED_PROTO, "http")], "https"),
+        ("10.0.0.1", vec![], "https"),
+        ("10.0.0.1", vec![(X_FORWARDED_FOR, "192.0.2.9")], "https"),
+        ("10.0.0.1", vec![(X_FORWARDED_PROTO, "http")], "http"),
+    ] {
+        let peer = Peer::new(SocketAddr::new(address.parse().unwrap(), 1), Channel::Tls);
+        let origin = forwarding.origin(&peer, &headers(&lines));
+        assert_eq!(origin.proto(), proto, "{address} {lines:?}");
+    }
+}
+
+#[test]
 fn via_is_appended_only_when_asked_for() {
     let mut forwarding = forwarding(Forwarded::None);
-    let peer = peer("192.0.2.1");
-    for (asked, written) in [(false, vec![]), (true, vec!["1.1 portcullis"])] {
+    for (asked, version, written) in [
+        (false, Version::HTTP_11, vec![]),
+        (true, Version::HTTP_11, vec!["1.1 portcullis"]),
+        (true, Version::HTTP_2, vec!["2.0 portcullis"]),
+    ] {
         forwarding.via = asked;
         let mut out = Vec::new();
-        let origin = forwarding.origin(&peer, &HeaderMap::new());
-        forwarding.write(&mut out, &origin, &peer, None);
+        forwarding.write_via(&mut out, version);
         let out = read(&out);
         let told: Vec<_> = out.get_all(VIA).iter().collect();
         assert_eq!(told, written);
