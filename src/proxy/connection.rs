@@ -23,6 +23,7 @@ use crate::config::Limits;
 use super::Proxy;
 use super::activity::{Activity, ClientStream};
 use super::drain::{DrainWatch, Phase};
+use super::exchange::note_unreadable;
 use super::forwarding::{Channel, Peer};
 use super::handshake::handshake;
 use super::timer::Timer;
@@ -33,7 +34,8 @@ use super::worker::Worker;
 /// still answered, and told that the connection closes.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Heads beyond our own limit are still read to here, so that they get an answer that says what is wrong.
+/// Heads beyond our own limit are still read to here, or to twice that limit, so that they get an answer that says what is
+/// wrong. No further: so much memory is pinned by whoever sends a head and does not end it.
 const MIN_HEAD_BUFFER: usize = 64 << 10;
 
 /// Serves a connection until it ends. Broken connections are everyday life and not worth a log line.
@@ -67,10 +69,11 @@ async fn serve_tls(
 async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
     let limits = worker.view().snapshot.limits;
     let activity = Activity::new();
+    let peer = Rc::new(peer);
     let stream = TokioIo::new(ClientStream::new(stream, Rc::clone(&activity)));
     let proxy = Rc::new(Proxy {
         worker: Rc::clone(&worker),
-        peer: Rc::new(peer),
+        peer: Rc::clone(&peer),
         activity: Rc::clone(&activity),
         timer: Timer::default(),
     });
@@ -88,7 +91,12 @@ async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
         seen: Phase::Running,
         is_timed: false,
     };
-    watch.run(connection).await;
+    if let Some(error) = watch.run(connection).await
+        && error.is_parse()
+    {
+        // Hyper has answered it, and nobody else knows.
+        note_unreadable(&watch.worker, &peer, error.is_parse_too_large());
+    }
 }
 
 /// Hyper's own time limit for heads is off: it would also bound the idle time between requests.
@@ -97,12 +105,12 @@ fn builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_buf_size((limits.header_bytes.saturating_mul(4)).max(MIN_HEAD_BUFFER));
+        .max_buf_size((limits.header_bytes.saturating_mul(2)).max(MIN_HEAD_BUFFER));
     builder
 }
 
 /// Hyper's connection, as far as its end is concerned.
-trait Served: Future {
+trait Served: Future<Output = hyper::Result<()>> {
     fn finish_open_request(self: Pin<&mut Self>);
 }
 
@@ -133,11 +141,15 @@ struct Watch {
 }
 
 impl Watch {
-    async fn run<C: Served>(&mut self, mut connection: Pin<&mut C>) {
+    /// Gives back what ended the connection, where it did not end well.
+    async fn run<C: Served>(&mut self, mut connection: Pin<&mut C>) -> Option<hyper::Error> {
         poll_fn(|context| {
             loop {
-                if connection.as_mut().poll(context).is_ready() || self.is_cut(context) {
-                    return Poll::Ready(());
+                if let Poll::Ready(end) = connection.as_mut().poll(context) {
+                    return Poll::Ready(end.err());
+                }
+                if self.is_cut(context) {
+                    return Poll::Ready(None);
                 }
                 if self.poll_timer(context).is_pending() {
                     return Poll::Pending;
@@ -146,11 +158,11 @@ impl Watch {
                     connection.as_mut().finish_open_request();
                 }
                 if self.is_over() {
-                    return Poll::Ready(());
+                    return Poll::Ready(None);
                 }
             }
         })
-        .await;
+        .await
     }
 
     /// Follows the drain to its end.
