@@ -121,7 +121,7 @@ fn floors(runtime: &tokio::runtime::Runtime, folder: &Path) -> [Row; 2] {
             })
         },
     );
-    let (signed, last) = token.rsplit_once('.').expect("three parts");
+    let (message, last) = token.rsplit_once('.').expect("three parts");
     let signature = data_encoding::BASE64URL_NOPAD.decode(last.as_bytes());
     let signature = signature.expect("base64url");
     let public = signer.public_key();
@@ -132,9 +132,9 @@ fn floors(runtime: &tokio::runtime::Runtime, folder: &Path) -> [Row; 2] {
         || {
             whole_batch(&|| {
                 assert!(
-                    key.verify_sig(black_box(signed.as_bytes()), &signature)
+                    key.verify_sig(black_box(message.as_bytes()), &signature)
                         .is_ok()
-                )
+                );
             })
         },
     );

@@ -80,7 +80,7 @@ impl<'text> Object<'text> {
     }
 }
 
-impl<'text> Json<'text> {
+impl Json<'_> {
     pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

@@ -31,18 +31,15 @@ impl CacheKey {
         let mut text = [0; SIGNATURE_AT + USUAL_SIGNATURE];
         let (start, rest) = text.split_at_mut(SIGNATURE_AT);
         start.copy_from_slice(&token.signed.sha256());
-        let digest = match rest.get_mut(..signature.len()) {
-            Some(place) => {
-                place.copy_from_slice(signature);
-                let end = SIGNATURE_AT + signature.len();
-                digest::digest(&digest::SHA256, text.get(..end).unwrap_or(&text))
-            }
-            None => {
-                let mut context = digest::Context::new(&digest::SHA256);
-                context.update(start);
-                context.update(signature);
-                context.finish()
-            }
+        let digest = if let Some(place) = rest.get_mut(..signature.len()) {
+            place.copy_from_slice(signature);
+            let end = SIGNATURE_AT + signature.len();
+            digest::digest(&digest::SHA256, text.get(..end).unwrap_or(&text))
+        } else {
+            let mut context = digest::Context::new(&digest::SHA256);
+            context.update(start);
+            context.update(signature);
+            context.finish()
         };
         Self(digest.as_ref().first_chunk().copied().unwrap_or_default())
     }

@@ -123,7 +123,7 @@ impl WorkerLog {
             };
             let mut suppressor = self.shared.suppressor();
             suppressor.admit((reason, record.client), at, held, |line, count| {
-                gathered.close(format, line, count)
+                gathered.close(format, line, count);
             })
         });
         if is_written {

@@ -64,7 +64,7 @@ fn lines_of(format: LogFormat, log: impl FnOnce(&AccessLog)) -> Vec<String> {
 #[test]
 fn absent_fields_are_omitted_and_what_is_gathered_is_written_at_the_end() {
     let lines = lines_of(LogFormat::Text, |log| {
-        log.worker().record(&record(), now(), Instant::now())
+        log.worker().record(&record(), now(), Instant::now());
     });
     assert_eq!(
         lines,
@@ -88,7 +88,7 @@ fn a_whole_record_is_one_flat_object() {
         ..record()
     };
     let lines = lines_of(LogFormat::Json, |log| {
-        log.worker().record(&whole, now(), Instant::now())
+        log.worker().record(&whole, now(), Instant::now());
     });
     let object: Value = serde_json::from_str(&lines[0]).unwrap();
     let wanted = serde_json::json!({
