@@ -196,8 +196,7 @@ impl Exchange {
             .and_then(|route| snapshot.route(route))
             .is_some_and(|rule| rule.is_cross_origin);
         let circumstances = Circumstances {
-            closing: !self.open.has_company()
-                && (self.worker.is_closing() || self.open.has_unread_body()),
+            closing: self.ends_connection(),
             cross_origin: self.has_origin && is_cross_origin,
         };
         let headers = self.view.recycled().take();
@@ -211,7 +210,7 @@ impl Exchange {
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_REQUEST_ID, self.id.header());
-        if self.worker.is_closing() || self.open.has_unread_body() {
+        if self.ends_connection() {
             close_after(headers);
         }
         self.hand_over(answer)
@@ -247,6 +246,11 @@ impl Exchange {
         }
         let metrics = &self.view.snapshot.metrics;
         metrics.rejection(rejected.route, rejected.issuer, rejected.reason);
+    }
+
+    /// Its connection cannot serve another request, or shall not.
+    fn ends_connection(&self) -> bool {
+        !self.open.has_company() && (self.worker.is_closing() || self.open.has_unread_body())
     }
 
     /// The upstream's response, as the client gets it.
