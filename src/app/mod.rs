@@ -30,6 +30,9 @@ use state::State;
 /// How often expired revocations are swept out.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How long the first requests wait for the revocations: a million take less.
+const LOADING: Duration = Duration::from_secs(2);
+
 /// Where the configuration came from.
 #[derive(Debug)]
 pub enum Source {
@@ -60,8 +63,8 @@ pub struct App {
     /// On the file that is reread; `None` rereads nothing.
     watch: Option<Watch>,
     signals: Signals,
-    /// Of the revocations; the gate does not decide before.
-    opening: Opening,
+    /// Of the revocations, where it is not over yet; the gate does not decide before.
+    opening: Option<Opening>,
     tasks: Vec<JoinHandle<()>>,
     // In this order: the access log's records end up in the log.
     _log: LogGuard,
@@ -71,8 +74,8 @@ impl App {
     /// Starts everything, on the runtime that calls it. Sockets are bound first: where one is taken, nothing else has happened.
     ///
     /// # Errors
-    /// A socket that is taken, or a thread that cannot be made.
-    pub fn start(source: Source) -> Result<Self, StartError> {
+    /// A socket that is taken, a thread that cannot be made, or a store of revocations that cannot be used.
+    pub async fn start(source: Source) -> Result<Self, StartError> {
         let (config, warnings, watch) = match source {
             Source::Fixed(config) => (*config, Vec::new(), None),
             Source::File(path, loaded) => {
@@ -106,6 +109,7 @@ impl App {
         ));
         let public = listeners.addresses();
         let (admin_address, admin_task) = runtime::serve_admin(admin, Arc::clone(&state))?;
+        let opening = load(&state.ledger, opening).await?;
         let shared = Arc::new(Shared::new(
             Arc::clone(&state.snapshot),
             metrics,
@@ -150,13 +154,13 @@ impl App {
         } = self.signals;
         let ledger = Arc::clone(&self.state.ledger);
         let unusable = async {
-            match self.opening.wait().await {
-                Ok(()) => {
-                    ledger.loaded();
-                    std::future::pending().await
+            if let Some(opening) = self.opening {
+                match opening.wait().await {
+                    Ok(()) => ledger.loaded(),
+                    Err(fault) => return fault,
                 }
-                Err(fault) => fault,
             }
+            std::future::pending().await
         };
         let reloads = reload_forever(Arc::clone(&self.state), self.watch.take(), hangup);
         let is_graceful = tokio::select! {
@@ -235,6 +239,19 @@ fn revocations(config: &Config, keeps_files: bool, clock: &Clock) -> (Ledger, Op
         RevocationStore::Embedded | RevocationStore::Redis(_) | RevocationStore::Memory => {
             (Ledger::in_memory(), Opening::done())
         }
+    }
+}
+
+/// Gives the revocations a moment to load before any request is taken: until then connections wait in the listener's
+/// queue, where afterwards they would be answered 503. What takes longer goes on.
+async fn load(ledger: &Ledger, mut opening: Opening) -> Result<Option<Opening>, StoreFault> {
+    match opening.wait_within(LOADING).await {
+        Some(outcome) => {
+            outcome?;
+            ledger.loaded();
+            Ok(None)
+        }
+        None => Ok(Some(opening)),
     }
 }
 

@@ -152,7 +152,7 @@ async fn serve(path: PathBuf, errors: &mut dyn Write) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    match App::start(app::Source::File(path, Box::new(loaded))) {
+    match App::start(app::Source::File(path, Box::new(loaded))).await {
         Ok(app) => match app.run_until_signal().await {
             Ok(code) => Ok(code),
             Err(fault) => cannot_run(&fault, errors),

@@ -38,7 +38,8 @@ pub(super) async fn run(out: &mut dyn Write) -> io::Result<ExitCode> {
     let mut settings = loaded.config;
     // What the demo keeps, it keeps in memory: no file is left behind.
     settings.server.listen = vec![free_port()];
-    let app = App::start(app::Source::Fixed(Box::new(settings))).map_err(io::Error::other)?;
+    let app = App::start(app::Source::Fixed(Box::new(settings))).await;
+    let app = app.map_err(io::Error::other)?;
     let scenes = scenes(&issuer).map_err(io::Error::other)?;
     revoke(&app, &scenes).await?;
     print(&app, &issuer, &scenes, out)?;

@@ -100,6 +100,12 @@ impl Opening {
         self.0.await.unwrap_or(Err(StoreFault::Ended))
     }
 
+    /// The same for so long at most; `None`: it goes on, and can be waited for again.
+    pub async fn wait_within(&mut self, time: Duration) -> Option<Result<(), StoreFault>> {
+        let outcome = tokio::time::timeout(time, &mut self.0).await.ok()?;
+        Some(outcome.unwrap_or(Err(StoreFault::Ended)))
+    }
+
     /// The same, for who has no runtime. Never on one.
     pub fn wait_blocking(self) -> Result<(), StoreFault> {
         self.0.blocking_recv().unwrap_or(Err(StoreFault::Ended))
