@@ -6,7 +6,7 @@
 use toml::de::DeTable;
 
 use super::report::Report;
-use super::{Admin, ClaimPath, Config};
+use super::{Admin, ClaimPath, Config, UpstreamHost};
 use crate::identity::ClaimSlot;
 
 mod address;
@@ -53,7 +53,12 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> Option<Config> {
     let issuers = issuer::read_all(root.sections("issuer"), &mut logout_endpoints);
     let operators = admin::read_operators(&mut admin_section, &issuers.names());
     admin_section.finish(&[]);
-    let upstreams = upstream::read_all(root.sections("upstream"));
+    let listening = server.iter().flat_map(|server| &server.listen);
+    let own: Vec<_> = listening
+        .chain(admin.iter().map(|admin| &admin.listen))
+        .copied()
+        .collect();
+    let upstreams = upstream::read_all(root.sections("upstream"), &own);
     let route_sections = root.sections("route");
     if route_sections.is_empty() && root.value("route").is_none() {
         root.missing(
@@ -66,6 +71,7 @@ pub(super) fn read(report: &Report<'_>, table: &DeTable<'_>) -> Option<Config> {
     let names = route::Surroundings {
         issuers: issuers.names(),
         upstreams: upstreams.names(),
+        rewrites_host: upstreams.each(|upstream| upstream.host == UpstreamHost::Upstream),
         forward_token,
     };
     let routes = route::read_all(route_sections, &names, &mut claims);
@@ -108,6 +114,12 @@ impl<T> Named<T> {
             .iter()
             .map(|(name, _)| name.as_deref())
             .collect()
+    }
+
+    /// Whether it is so, for each entry that is whole.
+    fn each(&self, is_so: impl Fn(&T) -> bool) -> Vec<bool> {
+        let judged = |(_, entry): &(_, Option<T>)| entry.as_ref().is_some_and(&is_so);
+        self.entries.iter().map(judged).collect()
     }
 
     /// The entries, if none of them is faulty.

@@ -20,8 +20,8 @@ pub(super) fn find<'route>(
     ))
 }
 
-/// GET includes HEAD.
-fn share(one: Option<&[Method]>, other: Option<&[Method]>) -> bool {
+/// Whether one request's method could be in both lists. GET includes HEAD.
+pub(super) fn share(one: Option<&[Method]>, other: Option<&[Method]>) -> bool {
     let (Some(one), Some(other)) = (one, other) else {
         return true;
     };

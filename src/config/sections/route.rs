@@ -18,6 +18,8 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 pub(super) struct Surroundings<'config> {
     pub(super) issuers: Vec<Option<&'config str>>,
     pub(super) upstreams: Vec<Option<&'config str>>,
+    /// `host = "upstream"`, by upstream.
+    pub(super) rewrites_host: Vec<bool>,
     /// `[identity] forward_token`
     pub(super) forward_token: bool,
 }
@@ -56,7 +58,11 @@ pub(super) fn read_all(
             None => refuse_copied_name(report, copied.clone()),
         }
         let all = routes.iter().map(|(_, _, _, route)| route);
-        if let Some(problem) = exposure::find(route, all) {
+        let rewrites_host = surroundings
+            .rewrites_host
+            .get(route.upstream.index())
+            .is_some_and(|rewrites| *rewrites);
+        if let Some(problem) = exposure::find(route, all, rewrites_host) {
             report.warn(place.clone(), problem);
         }
     }
@@ -140,6 +146,12 @@ fn read(
     let forward_token = section.optional_boolean("forward_token");
     if auth == Auth::Open {
         refuse_policy(&section, forward_token);
+    }
+    if forward_preflight && methods.is_none() {
+        section.warn_at(
+            "preflight",
+            "lets a preflight for any method through without a token, list the methods that browsers may ask for",
+        );
     }
     warn_of_gaps(&section, auth, methods.as_deref(), report_only);
     section.finish(&LATER);

@@ -154,9 +154,17 @@ fn state_directory(variable: Option<OsString>) -> Option<PathBuf> {
     Some(Path::new(first).to_owned())
 }
 
+const TRUSTS_ALL: &str =
+    "trusts every address, so that any client can forge its own, name the networks of your proxies";
+
 fn read_trusted_proxies(section: &mut Section<'_>) -> Vec<IpNet> {
     let texts = section.texts("trusted_proxies");
-    texts.iter().filter_map(read_network).collect()
+    let networks: Vec<IpNet> = texts.iter().filter_map(read_network).collect();
+    let is_all = |network: &IpNet| network.prefix_len() == 0;
+    if !networks.iter().any(is_all) && IpNet::aggregate(&networks).iter().any(is_all) {
+        section.warn_at("trusted_proxies", TRUSTS_ALL);
+    }
+    networks
 }
 
 fn read_network(text: &Text<'_>) -> Option<IpNet> {
@@ -168,8 +176,7 @@ fn read_network(text: &Text<'_>) -> Option<IpNet> {
         return None;
     };
     if network.prefix_len() == 0 {
-        text.node
-            .warn("trusts every address, so that any client can forge its own, name the networks of your proxies");
+        text.node.warn(TRUSTS_ALL);
     }
     Some(network.trunc())
 }

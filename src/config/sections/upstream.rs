@@ -1,5 +1,6 @@
 //! `[[upstream]]`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::node::Text;
@@ -7,14 +8,15 @@ use super::super::quantity::LONGEST_DURATION;
 use super::super::reader::{NOT_YET, Section};
 use super::super::web_address::WebAddress;
 use super::super::{Upstream, UpstreamHost, UpstreamServer};
-use super::{Named, label, tls};
+use super::{Named, address, label, tls};
 
 const LATER: [&str; 3] = ["balance", "health", "max_connections"];
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MOST_RETRIES: u32 = 10;
 
-pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Upstream> {
+/// `own`: where this gateway listens.
+pub(super) fn read_all(sections: Vec<Section<'_>>, own: &[SocketAddr]) -> Named<Upstream> {
     let mut upstreams = Named {
         entries: Vec::new(),
     };
@@ -24,14 +26,14 @@ pub(super) fn read_all(sections: Vec<Section<'_>>) -> Named<Upstream> {
             label::check(text, &[], &upstreams.names());
         }
         let name = name.map(|text| text.value.to_owned());
-        let upstream = read(section, name.clone());
+        let upstream = read(section, name.clone(), own);
         upstreams.entries.push((name, upstream));
     }
     upstreams
 }
 
-fn read(mut section: Section<'_>, name: Option<String>) -> Option<Upstream> {
-    let servers = read_servers(&mut section);
+fn read(mut section: Section<'_>, name: Option<String>, own: &[SocketAddr]) -> Option<Upstream> {
+    let servers = read_servers(&mut section, own);
     let hosts = [
         ("preserve", UpstreamHost::Preserve),
         ("upstream", UpstreamHost::Upstream),
@@ -58,7 +60,7 @@ fn read(mut section: Section<'_>, name: Option<String>) -> Option<Upstream> {
     })
 }
 
-fn read_servers(section: &mut Section<'_>) -> Vec<UpstreamServer> {
+fn read_servers(section: &mut Section<'_>, own: &[SocketAddr]) -> Vec<UpstreamServer> {
     let expected = "at least one server such as [\"http://127.0.0.1:3000\"]";
     let Some(node) = section.value("servers") else {
         section.missing("servers", expected);
@@ -78,6 +80,14 @@ fn read_servers(section: &mut Section<'_>) -> Vec<UpstreamServer> {
         if servers.contains(&server) {
             text.node
                 .fault("is listed twice, expected each server once");
+        }
+        if own
+            .iter()
+            .any(|listen| address::reaches(&server.host, server.port, *listen))
+        {
+            text.node.fault(
+                "is where this gateway listens itself, expected the address of the API behind it",
+            );
         }
         servers.push(server);
     }
