@@ -359,6 +359,28 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[test]
+fn a_body_that_is_broken_from_its_first_byte_is_a_502() {
+    let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxx\r\nstart\r\n0\r\n\r\n";
+    let server = Server::start(move |_| Reply::Bytes(bytes.to_vec()));
+    let gateway = gateway(&[server.address], "");
+    let answer = gateway.send(&Request::get("/x"));
+    assert_eq!(reason(&answer), (502, "upstream_unreachable".to_owned()));
+    assert_eq!(errors(&gateway, "protocol"), 1.0);
+}
+
+#[test]
+fn the_record_of_an_answer_that_broke_off_says_so() {
+    let bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nstart\r\nxx\r\n";
+    let server = Server::start(move |_| Reply::BytesAndClose(bytes.to_vec()));
+    let gateway = gateway(&[server.address], "");
+    let mut connection = Connection::open(gateway.public);
+    let request = Request::get("/x").header("X-Request-Id", "broken");
+    assert!(ask(&mut connection, &request).is_none());
+    let record = gateway.record("broken");
+    assert_eq!(record["reason"], "upstream_unreachable", "{record}");
+}
+
+#[test]
 fn an_upstream_may_answer_before_it_has_read_everything() {
     let server = Server::start(|_| Reply::Status(413));
     let gateway = gateway(&[server.address], "");

@@ -45,6 +45,15 @@ impl Decoder {
         Self(State::Size)
     }
 
+    /// Whether a body that begins so can be read, as far as can be told by now.
+    pub(super) fn may_begin(buffer: &[u8]) -> bool {
+        match line(buffer, MAX_LINE) {
+            Ok(Some(length)) => size_of(buffer.get(..length).unwrap_or_default()).is_ok(),
+            Ok(None) => true,
+            Err(Malformed) => false,
+        }
+    }
+
     /// Takes the next part out of `buffer`; after the end it is not to be asked again.
     pub(super) fn decode(&mut self, buffer: &mut BytesMut) -> Result<Part, Malformed> {
         loop {

@@ -173,6 +173,10 @@ impl UpstreamConnection {
                     self.body = match head.framing {
                         _ if head.status == StatusCode::SWITCHING_PROTOCOLS => ResponseBody::Close,
                         Framing::Length(length) => ResponseBody::Length(length),
+                        // As long as nothing was sent to the client, it can still be told.
+                        Framing::Chunked if !Decoder::may_begin(&self.received) => {
+                            return Poll::Ready(Err(ExchangeError::Unreadable));
+                        }
                         Framing::Chunked => ResponseBody::Chunked(Decoder::new()),
                         Framing::Close => ResponseBody::Close,
                     };
