@@ -111,6 +111,37 @@ fn heads_beyond_the_limit_are_refused() {
 }
 
 #[test]
+fn a_head_that_cannot_be_read_is_counted_and_recorded() {
+    let stage = stage("header_bytes = \"4KiB\"");
+    let long = Request::get("/open/").header("X-Long", &"a".repeat(1 << 20));
+    for (bytes, status, reason) in [
+        (
+            b"GET /open/ HTTP/1.1\r\nHost : a\r\n\r\n".to_vec(),
+            400,
+            "request_malformed",
+        ),
+        (long.bytes("a"), 431, "header_too_large"),
+    ] {
+        let answer = support::raw(stage.gateway.public, &bytes).unwrap();
+        assert_eq!(answer.status, status);
+        let labels = [("status", status.to_string())];
+        let labels = labels.each_ref().map(|(name, value)| (*name, &**value));
+        eventually("counted", || {
+            let counted = |name, labels: &[(&str, &str)]| stage.gateway.metric(name, labels);
+            counted("portcullis_requests_total", &labels) == 1.0
+                && counted("portcullis_rejections_total", &[("reason", reason)]) == 1.0
+        });
+        let record = stage
+            .gateway
+            .wait_for_record(reason, |record| record["reason"] == reason);
+        assert_eq!(
+            (&record["status"], &record["client"], &record["route"]),
+            (&json!(status), &json!("127.0.0.1"), &json!("none"))
+        );
+    }
+}
+
+#[test]
 fn bodies_beyond_the_limit_are_refused_however_they_are_framed() {
     let stage = stage("body_bytes = \"1KiB\"");
     let chunked = |chunks: &[usize]| {

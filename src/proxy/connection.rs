@@ -27,6 +27,7 @@ use crate::tls::HTTP_2;
 use super::Proxy;
 use super::activity::{Activity, ClientStream};
 use super::drain::{DrainWatch, GRACE, Phase};
+use super::exchange::note_unreadable;
 use super::forwarding::{Channel, Peer};
 use super::handshake::handshake;
 use super::http2::{self, OnWorker};
@@ -38,7 +39,8 @@ use super::worker::Worker;
 /// How long a client of HTTP/2 has to see that no more requests are taken, before an idle connection is closed.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Heads beyond our own limit are still read to here, so that they get an answer that says what is wrong.
+/// Heads beyond our own limit are still read to here, or to twice that limit, so that they get an answer that says what is
+/// wrong. No further: so much memory is pinned by whoever sends a head and does not end it.
 const MIN_HEAD_BUFFER: usize = 64 << 10;
 
 /// Serves a connection until it ends. Broken connections are everyday life and not worth a log line.
@@ -97,10 +99,11 @@ async fn serve_either(stream: TcpStream, address: SocketAddr, worker: Rc<Worker>
 async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
     let limits = worker.view().snapshot.limits;
     let activity = Activity::new();
+    let peer = Rc::new(peer);
     let stream = TokioIo::new(ClientStream::new(stream, Rc::clone(&activity)));
     let proxy = Rc::new(Proxy {
         worker: Rc::clone(&worker),
-        peer: Rc::new(peer),
+        peer: Rc::clone(&peer),
         activity: Rc::clone(&activity),
         timer: Timer::default(),
     });
@@ -110,9 +113,13 @@ async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
     });
     // Boxed, because this task would hold it twice: where it is made, and where it stays.
     let mut connection = Box::pin(builder(&limits).serve_connection(stream, service));
-    Watch::new(activity, limits, worker)
+    let end = Watch::new(activity, limits, Rc::clone(&worker))
         .run(connection.as_mut())
         .await;
+    if let Some(error) = end.filter(hyper::Error::is_parse) {
+        // Hyper has answered it, and nobody else knows.
+        note_unreadable(&worker, &peer, error.is_parse_too_large());
+    }
 }
 
 /// Every stream has a proxy of its own, because several requests are open at a time.
@@ -142,12 +149,12 @@ fn builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_buf_size((limits.header_bytes.saturating_mul(4)).max(MIN_HEAD_BUFFER));
+        .max_buf_size((limits.header_bytes.saturating_mul(2)).max(MIN_HEAD_BUFFER));
     builder
 }
 
 /// Hyper's connection, as far as its end is concerned.
-trait Served: Future {
+trait Served: Future<Output = hyper::Result<()>> {
     /// It can tell its client that no more requests are taken, and then go on with those that are open.
     const SAYS_FAREWELL: bool;
 
@@ -213,12 +220,15 @@ impl Watch {
         }
     }
 
-    async fn run<C: Served>(&mut self, mut connection: Pin<&mut C>) {
+    /// Gives back what ended the connection, where it did not end well.
+    async fn run<C: Served>(&mut self, mut connection: Pin<&mut C>) -> Option<hyper::Error> {
         poll_fn(|context| {
             loop {
-                let is_ended = connection.as_mut().poll(context).is_ready();
-                if is_ended || self.is_cut(context) || self.activity.is_abused() {
-                    return Poll::Ready(());
+                if let Poll::Ready(end) = connection.as_mut().poll(context) {
+                    return Poll::Ready(end.err());
+                }
+                if self.is_cut(context) || self.activity.is_abused() {
+                    return Poll::Ready(None);
                 }
                 if self.poll_timer(context).is_pending() {
                     return Poll::Pending;
@@ -232,11 +242,11 @@ impl Watch {
                     self.is_over()
                 };
                 if is_over {
-                    return Poll::Ready(());
+                    return Poll::Ready(None);
                 }
             }
         })
-        .await;
+        .await
     }
 
     /// Says that no more requests are taken, when that is so; later, whether the client has had time to see it. After a drain

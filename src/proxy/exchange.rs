@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HOST, ORIGIN};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::config::{RouteId, UpstreamId};
@@ -312,6 +312,45 @@ impl Drop for Exchange {
             self.log(line, status, took);
         }
     }
+}
+
+/// The count and the record of a request whose head could not be read: no more is known of it than whose it was.
+pub(super) fn note_unreadable(worker: &Worker, peer: &Peer, is_too_large: bool) {
+    let (reason, status) = if is_too_large {
+        (
+            Rejection::HeaderTooLarge,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        )
+    } else {
+        (Rejection::RequestMalformed, StatusCode::BAD_REQUEST)
+    };
+    let view = worker.view();
+    let metrics = &view.snapshot.metrics;
+    metrics.rejection(None, IssuerLabel::None, reason);
+    metrics.request(None, status.as_u16(), Duration::ZERO);
+    if !view.snapshot.logs_access {
+        return;
+    }
+    let id = RequestId::of(&HeaderMap::new());
+    let record = AccessRecord {
+        request_id: id.as_str(),
+        client: peer.address,
+        client_text: &peer.text_of(peer.address),
+        host: "",
+        path: "",
+        method: "",
+        route: &metrics.route_name(None),
+        status: status.as_u16(),
+        duration_us: 0,
+        issuer: &metrics.issuer_name(IssuerLabel::None),
+        subject: None,
+        token: None,
+        reason: Some(reason),
+        would_reject: None,
+        upstream: None,
+        upstream_us: None,
+    };
+    worker.log(&record, worker.now(), Instant::now());
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -36,7 +36,7 @@ pub(super) enum Channel {
 /// The peer of a connection, prepared once for all of its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    address: IpAddr,
+    pub(super) address: IpAddr,
     text: HeaderValue,
     channel: Channel,
 }
