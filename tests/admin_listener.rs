@@ -37,6 +37,22 @@ fn with_secret() -> (tempfile::TempDir, Stage) {
     (folder, stage)
 }
 
+/// More idle connections than there are places: whoever comes then is answered all the same, and at once.
+#[test]
+fn idle_connections_keep_nobody_out() {
+    let stage = Stage::new();
+    let mut idle: Vec<_> = (0..300)
+        .map(|_| Connection::open(stage.gateway.admin))
+        .collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(stage.gateway.admin_get("/healthz").status, 200);
+    assert!(begun.elapsed().as_secs() < 2, "{:?}", begun.elapsed());
+    // Those that say nothing do not stay.
+    assert!(idle[0].is_closed());
+    assert!(idle[299].is_closed());
+    assert!(begun.elapsed().as_secs() < 8, "{:?}", begun.elapsed());
+}
+
 /// Every guarded question, with a good body.
 fn guarded() -> Vec<Request> {
     vec![

@@ -25,6 +25,7 @@ mod endpoints;
 mod guard;
 mod health;
 mod issuers;
+mod places;
 mod revocations;
 mod server;
 mod timestamp;

@@ -12,16 +12,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::AdminState;
 use super::endpoints::answer;
+use super::places::{Idleness, Places};
 use crate::telemetry::Listener;
 
-const MAX_CONNECTIONS: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whoever connects has something to say.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long open requests may take once the end has begun.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -33,26 +35,23 @@ pub async fn serve(
     state: Arc<AdminState>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places = Places::default();
     let (ending, ended) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
         tokio::select! {
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(stream, Arc::clone(&state), ended.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) if places.make_room(peer.ip()) => {
+                    let idleness = Arc::<Idleness>::default();
+                    let connection =
+                        connection(stream, Arc::clone(&state), ended.clone(), Arc::clone(&idleness));
+                    places.take(peer.ip(), connections.spawn(connection), idleness);
                 }
+                // Every place is taken by somebody who is being answered.
+                Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener could not accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -68,15 +67,27 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<AdminState>, mut ended: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    state: Arc<AdminState>,
+    mut ended: watch::Receiver<bool>,
+    idleness: Arc<Idleness>,
+) {
     let _open = state
         .runtime
         .metrics()
         .metrics()
         .connection(Listener::Admin);
+    let first = timeout(FIRST_BYTE_TIMEOUT, stream.peek(&mut [0])).await;
+    if !matches!(first, Ok(Ok(1))) {
+        return;
+    }
     let service = service_fn(move |request| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(&state, request).await) }
+        let (state, idleness) = (Arc::clone(&state), Arc::clone(&idleness));
+        async move {
+            let _busy = idleness.interrupt();
+            Ok::<_, Infallible>(answer(&state, request).await)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
