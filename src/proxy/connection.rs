@@ -113,12 +113,12 @@ async fn serve_http1(stream: impl Transport, peer: Peer, worker: Rc<Worker>) {
     });
     // Boxed, because this task would hold it twice: where it is made, and where it stays.
     let mut connection = Box::pin(builder(&limits).serve_connection(stream, service));
-    let mut watch = Watch::new(activity, limits, worker);
-    if let Some(error) = watch.run(connection.as_mut()).await
-        && error.is_parse()
-    {
+    let end = Watch::new(activity, limits, Rc::clone(&worker))
+        .run(connection.as_mut())
+        .await;
+    if let Some(error) = end.filter(hyper::Error::is_parse) {
         // Hyper has answered it, and nobody else knows.
-        note_unreadable(&watch.worker, &peer, error.is_parse_too_large());
+        note_unreadable(&worker, &peer, error.is_parse_too_large());
     }
 }
 

@@ -354,7 +354,7 @@ pub(super) fn note_unreadable(worker: &Worker, peer: &Peer, is_too_large: bool) 
         upstream: None,
         upstream_us: None,
     };
-    worker.log(&record, worker.now(), std::time::Instant::now());
+    worker.log(&record, worker.now(), Instant::now().into_std());
 }
 
 fn micros(duration: Duration) -> u64 {
