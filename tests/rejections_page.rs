@@ -82,7 +82,7 @@ operator_texts! {
     TokenNotYetValid "Clocks: the provider's is ahead of the gateway's by more than `leeway`.";
     TokenIssuedInFuture "Clocks, as above. Check the time service on both sides before you raise `leeway`.";
     TokenLifetimeExceeded "`max_lifetime` of the issuer is shorter than what the provider issues.";
-    RevocationsStale "The store of revocations was out of reach for longer than `revocation.max_stale`, and `on_stale` is `refuse`. The memory store is never stale.";
+    RevocationsStale "The revocations are not loaded yet; or, with `store = \"redis\"`, this gateway has neither a copy nor Redis, or Redis was out of reach for longer than `revocation.max_stale` and `on_stale` is `refuse`. See `revocation_store` in `/readyz`.";
     TokenRevoked "Somebody uses a token after it was taken back. `portcullis revocations` lists what was revoked, and why if a reason was given.";
     AudienceMismatch "`audiences` of the route, else of the issuer, beside the token's. A token for another API of the same provider ends here, which is the point.";
     ScopeInsufficient "`scopes` and `any_scope` of the route. Scopes may live in another claim: `scope_claims` says where to look.";

@@ -12,7 +12,8 @@ use std::fs;
 use std::path::Path;
 
 /// Name, the feature that builds it, and what it needs.
-const SUITES: [(&str, &str, &str); 3] = [
+const SUITES: [(&str, &str, &str); 4] = [
+    ("fleet", "external", "redis-server"),
     ("monitoring", "external", "prometheus and promtool"),
     (
         "provider",

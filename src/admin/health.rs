@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::answer::{Answer, insert, json, text};
 use super::{AdminState, IssuerHealth, Phase};
 use crate::config::{Auth, Config};
-use crate::revocation::RevocationKind;
+use crate::identity::IssuerId;
+use crate::revocation::{RevocationKind, StoreStatus};
 use crate::tls::{KeyPair, ServerTls};
 
 /// `GET /metrics`
@@ -73,7 +74,8 @@ fn health(state: &AdminState) -> (StatusCode, Value) {
     let has_expired = certificates
         .iter()
         .any(|certificate| certificate.expires_at() <= state.clock.now());
-    let (is_ready, word) = match judge(state.runtime.phase(), &issuers, &config) {
+    let store = state.revocations.status();
+    let (is_ready, word) = match judge(state.runtime.phase(), &issuers, &store, &config) {
         (true, _) if has_expired => (true, "degraded"),
         judged => judged,
     };
@@ -86,7 +88,7 @@ fn health(state: &AdminState) -> (StatusCode, Value) {
     let mut document = json!({
         "status": word,
         "issuers": issuers,
-        "revocation_store": revocation_store(state),
+        "revocation_store": revocation_store(state, &store),
     });
     if !certificates.is_empty() {
         let certificates = certificates.iter().map(certificate);
@@ -109,11 +111,11 @@ fn certificate(certificate: &KeyPair) -> Value {
     })
 }
 
-fn revocation_store(state: &AdminState) -> Value {
-    let store = state.revocations.status();
+fn revocation_store(state: &AdminState, store: &StoreStatus) -> Value {
     json!({
         "kind": store.kind.name(),
         "loaded": store.is_loaded,
+        "stale": store.is_stale,
         "up": store.is_up,
         "fault": store.fault,
         "lag_seconds": store.lag.as_secs(),
@@ -132,26 +134,31 @@ fn issuer(issuer: &IssuerHealth) -> Value {
 }
 
 /// Whether traffic is welcome, and the word for it.
-fn judge(phase: Phase, issuers: &[IssuerHealth], config: &Config) -> (bool, &'static str) {
+fn judge(
+    phase: Phase,
+    issuers: &[IssuerHealth],
+    store: &StoreStatus,
+    config: &Config,
+) -> (bool, &'static str) {
     let is_tried = issuers.iter().all(|issuer| issuer.tried);
-    let is_whole = issuers.iter().all(|issuer| issuer.usable);
+    let is_whole = issuers.iter().all(|issuer| issuer.usable) && store.is_up && !store.is_stale;
+    let can_admit = can_admit(issuers, store, config);
     match phase {
         Phase::Draining => (false, "draining"),
         Phase::Starting => (false, "starting"),
         Phase::Running if !is_tried => (false, "starting"),
-        Phase::Running if is_whole && can_admit(issuers, config) => (true, "ok"),
-        Phase::Running => (can_admit(issuers, config), "degraded"),
+        Phase::Running if is_whole && can_admit => (true, "ok"),
+        Phase::Running => (can_admit, "degraded"),
     }
 }
 
 /// Whether any route could admit anyone.
-fn can_admit(issuers: &[IssuerHealth], config: &Config) -> bool {
+fn can_admit(issuers: &[IssuerHealth], store: &StoreStatus, config: &Config) -> bool {
+    let is_usable = |issuer: &IssuerId| {
+        let issuer = issuers.get(issuer.index());
+        !store.is_stale && issuer.is_some_and(|it| it.usable)
+    };
     config.routes.iter().any(|route| {
-        route.auth != Auth::Required
-            || route.report_only
-            || route
-                .issuers
-                .iter()
-                .any(|issuer| issuers.get(issuer.index()).is_some_and(|it| it.usable))
+        route.auth != Auth::Required || route.report_only || route.issuers.iter().any(is_usable)
     })
 }

@@ -20,7 +20,7 @@ use tokio::time::interval;
 
 use crate::config::{self, Config, Loaded, RevocationStore};
 use crate::proxy::{Listeners, Shared, Workers};
-use crate::revocation::{Ledger, Opening, StoreFault};
+use crate::revocation::{Ledger, Opening, Staleness, StoreFault};
 use crate::telemetry::{AccessLog, LogGuard, Metrics, start_logging};
 use crate::time::Clock;
 use logout::LogoutDesk;
@@ -219,12 +219,20 @@ async fn drain(
 
 /// Where revocations are kept. A configuration that is no file keeps nothing on disk.
 fn revocations(config: &Config, keeps_files: bool, clock: &Clock) -> (Ledger, Opening) {
-    match config.revocation.store {
+    let (server, revocation) = (&config.server, &config.revocation);
+    match &revocation.store {
         RevocationStore::Embedded if keeps_files => {
-            let server = &config.server;
             Ledger::embedded(&server.state_dir, server.drain, clock.clone())
         }
-        RevocationStore::Embedded | RevocationStore::Memory => {
+        RevocationStore::Redis(redis) if keeps_files => {
+            let staleness = Staleness {
+                on_stale: revocation.on_stale,
+                max_stale: revocation.max_stale,
+            };
+            let (directory, wait) = (&server.state_dir, server.drain);
+            Ledger::redis(redis.clone(), staleness, directory, wait, clock.clone())
+        }
+        RevocationStore::Embedded | RevocationStore::Redis(_) | RevocationStore::Memory => {
             (Ledger::in_memory(), Opening::done())
         }
     }

@@ -360,7 +360,7 @@ pub enum IdentitySource {
     Claim(ClaimSlot),
 }
 
-/// `[revocation]`; the `redis` store is refused until it exists.
+/// `[revocation]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revocation {
     pub store: RevocationStore,
@@ -368,12 +368,38 @@ pub struct Revocation {
     pub max_stale: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `store`, and what only that store is told.
+#[derive(Clone, Debug, PartialEq)]
 pub enum RevocationStore {
     /// Lost at a restart.
     Memory,
     /// A file in `state_dir`.
     Embedded,
+    /// A Redis that a fleet shares, and a file in `state_dir` for the copy of each gateway.
+    Redis(Redis),
+}
+
+/// The Redis or Valkey that a fleet of gateways shares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redis {
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    pub port: u16,
+    pub database: u32,
+    /// `rediss://`
+    pub tls: Option<RedisTls>,
+    /// What the names of all keys begin with.
+    pub prefix: String,
+    pub username: Option<String>,
+    /// Reread at every connection, because passwords are changed; already known to hold UTF-8.
+    pub password_file: Option<PathBuf>,
+}
+
+/// How a Redis is known by TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RedisTls {
+    /// PEM bytes of `ca`, already known to hold a certificate; `None`: the system's roots.
+    pub ca: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

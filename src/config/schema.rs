@@ -463,8 +463,22 @@ pub struct Identity {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Revocation {
-    #[schemars(extend("default" = "embedded", "enum" = ["memory", "embedded"]))]
+    /// memory: lost at a restart; embedded: a file in `state_dir`; redis: a fleet shares a Redis or Valkey, and each gateway
+    /// keeps a copy in `state_dir`.
+    #[schemars(extend("default" = "embedded", "enum" = ["memory", "embedded", "redis"]))]
     pub store: Option<String>,
+    /// `redis://HOST[:PORT][/DATABASE]`, or `rediss://` for TLS; required with store = "redis".
+    #[schemars(regex(pattern = "^[Rr][Ee][Dd][Ii][Ss]{1,2}://[^@?#,]+$"))]
+    pub url: Option<String>,
+    /// What the names of all keys in Redis begin with.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._:{}-]+$"), extend("default" = "portcullis"))]
+    pub prefix: Option<String>,
+    /// A user of the ACL; with `password_file`.
+    pub username: Option<String>,
+    /// File with the password; reread at every connection.
+    pub password_file: Option<String>,
+    /// PEM file: trust this instead of the system's roots, with `rediss://`.
+    pub ca: Option<String>,
     /// What happens while the store is out of reach.
     #[schemars(extend("default" = "serve", "enum" = ["serve", "refuse"]))]
     pub on_stale: Option<String>,

@@ -56,16 +56,20 @@ impl WebAddress {
 
     /// Whether what is sent there leaves this machine.
     pub(super) fn is_loopback(&self) -> bool {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
-        }
+        is_loopback(self.host.trim_start_matches('[').trim_end_matches(']'))
+    }
+}
+
+/// Whether a lower-case name or an address without brackets is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
 /// `:8080`, and no other spelling of it.
-fn port_after_colon(text: &str) -> Option<u16> {
+pub(super) fn port_after_colon(text: &str) -> Option<u16> {
     let digits = text.strip_prefix(':')?;
     let numeric = digits.chars().all(|character| character.is_ascii_digit());
     digits.parse().ok().filter(|port| numeric && *port != 0)

@@ -3,22 +3,28 @@
 //! Owns the words that the ledger, the journal and a feed share. Knows nothing of how any of them keeps a revocation.
 
 use super::entry::{Id, NewRevocation, Revocation};
+use super::standing::Standing;
 use crate::time::UnixTime;
 
 /// One change. A list of them is kept as a whole or not at all.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// Adds a revocation made at that moment. One of the same id that has not ended stays as it is, but for its end,
-    /// which may move later. Whatever was said of its id by an earlier [`Change::Restore`] is void.
+    /// which may move later.
     Revoke { new: NewRevocation, at: UnixTime },
     /// Takes a revocation out.
-    Restore {
-        id: RevocationId,
-        at: UnixTime,
-        /// Keeps a tombstone of the id until then: so long, others who still hold the revocation must be told that
-        /// it was taken back. `None` keeps nothing.
-        bury_until: Option<UnixTime>,
-    },
+    Restore { id: RevocationId, at: UnixTime },
+    /// Joins what a feed says of an entry to what is kept of it, at that moment: neither order nor repetition matters.
+    Settle { account: Account, at: UnixTime },
+}
+
+/// What a feed says of an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Account {
+    pub id: RevocationId,
+    pub standing: Standing,
+    /// What is revoked; may be absent where it was restored.
+    pub revocation: Option<Revocation>,
 }
 
 /// The id of a revocation, the same on every gateway.
@@ -49,6 +55,11 @@ pub enum Outcome {
     Revoked(Revoked),
     /// What was taken out; `None` if there was none that had not ended.
     Restored(Option<Revocation>),
+    /// What was in force before, and what is now.
+    Settled {
+        before: Option<Revocation>,
+        after: Option<Revocation>,
+    },
 }
 
 /// Outcome of a revocation.

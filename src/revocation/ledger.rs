@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use super::change::{Change, Outcome, RevocationId, Revoked};
 use super::entry::{NewRevocation, Revocation, RevocationKind};
+use super::feed::{Feed, Staleness};
 use super::journal::{Batch, Imported, Journal, Opening};
 use super::set::{Page, RevocationSet};
 use super::store::{StoreKind, StoreStatus, Unavailable};
+use crate::config::Redis;
 use crate::time::{Clock, UnixTime};
 
 /// Revocations, and where they are kept.
@@ -30,6 +32,8 @@ enum Store {
     Memory,
     /// Records are on the disk, and only what the gate needs is in memory.
     Embedded(Journal),
+    /// The same, as the copy of what a fleet shares.
+    Redis(Feed),
 }
 
 /// Which revocations are wanted.
@@ -71,9 +75,29 @@ impl Ledger {
         (Self { set, store }, opening)
     }
 
-    /// Everything that is stored is in force: the gate may decide.
+    /// One that shares everything with a fleet by a Redis, and keeps a copy in a file in `state_dir`, as
+    /// [`Ledger::embedded`] does.
+    pub fn redis(
+        settings: Redis,
+        staleness: Staleness,
+        state_dir: &Path,
+        wait: Duration,
+        clock: Clock,
+    ) -> (Self, Opening) {
+        let set = Arc::new(RevocationSet::not_loaded());
+        let of_set = Arc::clone(&set);
+        let (journal, opening) = Journal::start(state_dir, wait, of_set, clock.clone());
+        let feed = Feed::start(settings, staleness, journal, Arc::clone(&set), clock);
+        let store = Store::Redis(feed);
+        (Self { set, store }, opening)
+    }
+
+    /// Everything that is kept here is in force: the gate may decide, or a feed may begin, and says when.
     pub fn loaded(&self) {
-        self.set.set_stale(false);
+        match &self.store {
+            Store::Memory | Store::Embedded(_) => self.set.set_stale(false),
+            Store::Redis(feed) => feed.begin(),
+        }
     }
 
     /// What the gate asks.
@@ -97,7 +121,7 @@ impl Ledger {
         let outcomes = self.write(changes.collect()).await?.into_iter();
         let revoked = outcomes.filter_map(|outcome| match outcome {
             Outcome::Revoked(revoked) => Some(revoked),
-            Outcome::Restored(_) => None,
+            Outcome::Restored(_) | Outcome::Settled { .. } => None,
         });
         Ok(revoked.collect())
     }
@@ -111,11 +135,7 @@ impl Ledger {
         let Some(id) = RevocationId::parse(id) else {
             return Ok(None);
         };
-        let restore = Change::Restore {
-            id,
-            at: now,
-            bury_until: None,
-        };
+        let restore = Change::Restore { id, at: now };
         match self.write(vec![restore]).await?.pop() {
             Some(Outcome::Restored(restored)) => Ok(restored),
             _ => Err(Unavailable("the store gave no answer".to_owned())),
@@ -126,10 +146,8 @@ impl Ledger {
     pub async fn get(&self, id: &str, now: UnixTime) -> Result<Option<Revocation>, Unavailable> {
         match &self.store {
             Store::Memory => Ok(self.set.get(id, now)),
-            Store::Embedded(journal) => match RevocationId::parse(id) {
-                Some(id) => journal.get(id, now).await,
-                None => Ok(None),
-            },
+            Store::Embedded(journal) => Self::get_from(journal, id, now).await,
+            Store::Redis(feed) => Self::get_from(feed.journal(), id, now).await,
         }
     }
 
@@ -144,20 +162,26 @@ impl Ledger {
                 now,
             )),
             Store::Embedded(journal) => journal.page(query, now).await,
+            Store::Redis(feed) => feed.journal().page(query, now).await,
         }
     }
 
     /// How the store does.
     pub fn status(&self) -> StoreStatus {
-        let (kind, fault) = match &self.store {
-            Store::Memory => (StoreKind::Memory, None),
-            Store::Embedded(journal) => (StoreKind::Embedded, journal.fault()),
+        let (kind, fault, lag) = match &self.store {
+            Store::Memory => (StoreKind::Memory, None, Duration::ZERO),
+            Store::Embedded(journal) => (StoreKind::Embedded, journal.fault(), Duration::ZERO),
+            Store::Redis(feed) => (StoreKind::Redis, feed.fault(), feed.lag()),
         };
         StoreStatus {
             kind,
-            is_loaded: !self.set.is_stale(),
+            is_loaded: match &self.store {
+                Store::Redis(feed) => feed.is_loaded(),
+                Store::Memory | Store::Embedded(_) => !self.set.is_stale(),
+            },
+            is_stale: self.set.is_stale(),
             is_up: fault.is_none(),
-            lag: Duration::ZERO,
+            lag,
             fault,
         }
     }
@@ -168,6 +192,7 @@ impl Ledger {
         match &self.store {
             Store::Memory => {}
             Store::Embedded(journal) => journal.sweep(now),
+            Store::Redis(feed) => feed.journal().sweep(now),
         }
     }
 
@@ -177,6 +202,7 @@ impl Ledger {
         match &self.store {
             Store::Memory => {}
             Store::Embedded(journal) => journal.close().await,
+            Store::Redis(feed) => feed.journal().close().await,
         }
     }
 
@@ -187,6 +213,18 @@ impl Ledger {
                 changes.into_iter().map(|change| self.set.change(change)),
             )),
             Store::Embedded(journal) => journal.import(changes).await,
+            Store::Redis(feed) => Ok(Imported::of(feed.write(changes).await?.into_iter())),
+        }
+    }
+
+    async fn get_from(
+        journal: &Journal,
+        id: &str,
+        now: UnixTime,
+    ) -> Result<Option<Revocation>, Unavailable> {
+        match RevocationId::parse(id) {
+            Some(id) => journal.get(id, now).await,
+            None => Ok(None),
         }
     }
 
@@ -200,6 +238,7 @@ impl Ledger {
                 let position = None;
                 journal.write(Batch { changes, position }).await
             }
+            Store::Redis(feed) => feed.write(changes).await,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 pub enum StoreKind {
     Memory,
     Embedded,
+    Redis,
 }
 
 impl StoreKind {
@@ -17,6 +18,7 @@ impl StoreKind {
         match self {
             Self::Memory => "memory",
             Self::Embedded => "embedded",
+            Self::Redis => "redis",
         }
     }
 }
@@ -27,6 +29,8 @@ pub struct StoreStatus {
     pub kind: StoreKind,
     /// Whether everything that it holds is in force here: until then the gate cannot decide.
     pub is_loaded: bool,
+    /// Whether the gate does not decide: not loaded, or too far behind.
+    pub is_stale: bool,
     /// Whether the last write to it worked: `revocation_store_up`.
     pub is_up: bool,
     /// How far what is in force here may be behind: `revocation_lag_seconds`.

@@ -275,7 +275,14 @@ fn the_words_of_the_schema_are_those_of_the_program() {
             continue;
         };
         for word in words {
-            let text = file_saying(table, &key, word);
+            let mut text = file_saying(table, &key, word);
+            if word == "redis" {
+                // This store has to be told where it is.
+                text = text.replace(
+                    "store = \"redis\"",
+                    "store = \"redis\"\nurl = \"redis://127.0.0.1\"",
+                );
+            }
             assert!(!is_refused(&text, &key), "{text}");
         }
         let text = file_saying(table, &key, &Value::from("no-such-word"));

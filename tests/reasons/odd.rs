@@ -14,7 +14,11 @@ use crate::support::{
 };
 
 /// What is produced here.
-pub(super) const REASONS: [Rejection; 2] = [Rejection::Overloaded, Rejection::RateLimited];
+pub(super) const REASONS: [Rejection; 3] = [
+    Rejection::Overloaded,
+    Rejection::RateLimited,
+    Rejection::RevocationsStale,
+];
 
 /// More than the gateway may open.
 const DESCRIPTORS: usize = 64;
@@ -78,6 +82,30 @@ fn a_gateway_out_of_descriptors_says_overloaded_and_recovers() {
     expected.assert_answer(&refused);
     expected.assert_counted_and_logged(&gateway, 0.0, &refused);
     eventually("recovered", || ask().status == 200);
+}
+
+#[test]
+fn a_gateway_with_neither_redis_nor_copy_cannot_tell_what_is_revoked() {
+    let (upstream, provider) = (Server::echo(), Server::keys(vec![corp().jwk(KID)]));
+    // Nobody listens on the first port.
+    let top = "[revocation]\nstore = \"redis\"\nurl = \"redis://127.0.0.1:1\"";
+    let routes = "name = \"all\"\npath = \"/*\"\nupstream = \"api\"";
+    let text = configuration(top, &provider, "", &upstream, routes);
+    let gateway = Gateway::start_unready(&text);
+    let expected = Expected::new(
+        Rejection::RevocationsStale,
+        "no revocations are known",
+        "all",
+        "corp",
+    );
+    let ask = || gateway.get("/", &token(json!({})));
+    // Until its keys are there, that is what it lacks.
+    eventually("it has keys", || ask().reason() != "keys_unavailable");
+    let before = expected.count(&gateway);
+    let refused = ask();
+    expected.assert_answer(&refused);
+    expected.assert_counted_and_logged(&gateway, before, &refused);
+    assert_eq!(gateway.admin_get("/readyz").json()["status"], "starting");
 }
 
 /// An admin listener that anyone can reach, and its credential.

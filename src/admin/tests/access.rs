@@ -183,7 +183,7 @@ async fn readiness_follows_the_life_of_the_process_and_its_keys() {
         assert_eq!(document["issuers"][0]["name"], "corp");
         assert_eq!(document["issuers"][0]["age_seconds"], 5);
         let store = json!({
-            "kind": "memory", "loaded": true, "up": true, "fault": null, "lag_seconds": 0, "entries": 0,
+            "kind": "memory", "loaded": true, "stale": false, "up": true, "fault": null, "lag_seconds": 0, "entries": 0,
         });
         assert_eq!(document["revocation_store"], store);
         assert_eq!(gateway.get("/healthz").await.status, 200);

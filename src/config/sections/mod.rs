@@ -24,6 +24,7 @@ mod label;
 mod log;
 mod overlap;
 mod path;
+mod redis;
 mod revocation;
 mod route;
 mod server;

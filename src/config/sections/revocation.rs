@@ -6,8 +6,8 @@ use super::super::quantity::LONGEST_DURATION;
 use super::super::reader::Section;
 use super::super::suggestion::did_you_mean;
 use super::super::{OnStale, Revocation, RevocationStore};
+use super::redis;
 
-const LATER: [&str; 4] = ["password_file", "prefix", "url", "username"];
 /// Longer than this, "refuse" refuses too late to matter.
 const LONGEST_SAFE: Duration = Duration::from_hours(24);
 
@@ -27,7 +27,7 @@ pub(super) fn read(mut section: Section<'_>) -> Revocation {
             "lets revoked tokens in for more than a day before \"refuse\" begins, use minutes",
         );
     }
-    section.finish(&LATER);
+    section.finish(&[]);
     Revocation {
         store,
         on_stale,
@@ -35,20 +35,30 @@ pub(super) fn read(mut section: Section<'_>) -> Revocation {
     }
 }
 
+/// What is wrong with a store's own keys is reported; the default stands in for it.
 fn read_store(section: &mut Section<'_>) -> RevocationStore {
-    let Some(text) = section.text("store") else {
-        return RevocationStore::Embedded;
+    let (store, name) = match section.text("store") {
+        None => (RevocationStore::Embedded, "embedded"),
+        Some(text) => match text.value {
+            "memory" => (RevocationStore::Memory, "memory"),
+            "embedded" => (RevocationStore::Embedded, "embedded"),
+            "redis" => {
+                let redis = redis::read(section).map(RevocationStore::Redis);
+                return redis.unwrap_or(RevocationStore::Embedded);
+            }
+            other => {
+                text.node.fault(format!(
+                    "is not a known store, expected \"embedded\", \"memory\" or \"redis\"{}",
+                    did_you_mean(other, ["embedded", "memory", "redis"])
+                ));
+                // Which of its keys have a meaning is not known.
+                for key in redis::KEYS {
+                    section.value(key);
+                }
+                return RevocationStore::Embedded;
+            }
+        },
     };
-    match text.value {
-        "memory" => return RevocationStore::Memory,
-        "embedded" => {}
-        "redis" => text.node.fault(
-            "names a store that is not available yet in this version, expected \"embedded\" or \"memory\" (revocations are then lost at a restart)",
-        ),
-        other => text.node.fault(format!(
-            "is not a known store, expected \"embedded\" or \"memory\"{}",
-            did_you_mean(other, ["embedded", "memory"])
-        )),
-    }
-    RevocationStore::Embedded
+    redis::warn_of_all(section, name);
+    store
 }

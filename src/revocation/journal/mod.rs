@@ -15,6 +15,7 @@ mod file;
 mod layout;
 mod reading;
 mod salvage;
+mod standings;
 mod tables;
 mod writer;
 
@@ -31,9 +32,9 @@ pub use self::fault::StoreFault;
 use self::file::Place;
 use self::reading::Reading;
 pub use self::salvage::{Salvaged, salvage};
-pub use self::tables::Tombstone;
+pub use self::standings::Cursor;
 use self::writer::{Job, Writer};
-use super::change::{Change, Outcome, RevocationId};
+use super::change::{Account, Change, Outcome, RevocationId};
 use super::entry::Revocation;
 use super::ledger::Query;
 use super::set::{Page, RevocationSet};
@@ -68,7 +69,7 @@ impl Imported {
             match outcome {
                 Outcome::Revoked(revoked) if revoked.is_new => imported.new += 1,
                 Outcome::Revoked(_) => imported.known += 1,
-                Outcome::Restored(_) => {}
+                Outcome::Restored(_) | Outcome::Settled { .. } => {}
             }
         }
         imported
@@ -199,9 +200,24 @@ impl Journal {
         self.read(Reading::position).await
     }
 
-    /// Every tombstone that has not ended.
-    pub async fn tombstones(&self) -> Result<Vec<Tombstone>, Unavailable> {
-        self.read(Reading::tombstones).await
+    /// What is kept of those ids, for a feed: how each stands and what it is; nothing of what was never heard of.
+    pub async fn accounts(
+        &self,
+        ids: Vec<RevocationId>,
+        now: UnixTime,
+    ) -> Result<Vec<Option<Account>>, Unavailable> {
+        self.read(move |reading| reading.accounts(&ids, now)).await
+    }
+
+    /// About `limit` accounts of what has not ended, revoked or restored, and where to go on; `None` at the end.
+    pub async fn accounts_after(
+        &self,
+        cursor: Option<Cursor>,
+        limit: usize,
+        now: UnixTime,
+    ) -> Result<(Vec<Account>, Option<Cursor>), Unavailable> {
+        self.read(move |reading| reading.accounts_after(cursor, limit, now))
+            .await
     }
 
     /// Why nothing can be written now; `None` if it can.

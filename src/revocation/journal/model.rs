@@ -177,7 +177,6 @@ impl Both {
             Step::Restore(which) => self.write(vec![Change::Restore {
                 id: *which.get(&self.ids),
                 at: at(self.now),
-                bury_until: None,
             }]),
             Step::Pass(seconds) => self.now += seconds,
             Step::Sweep => {

@@ -9,8 +9,7 @@ use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 use super::fault::Fault;
 use super::layout::{EntryRow, NoteRow};
 use super::tables::{
-    ENDS, ENTRIES, FACTS, FORMAT, ISSUERS, Issuers, NOTES, POSITION, THIS_FORMAT, TOMBSTONE_ENDS,
-    TOMBSTONES, Tombstone, whole,
+    ENDS, ENTRIES, FACTS, FORMAT, ISSUERS, Issuers, NOTES, POSITION, THIS_FORMAT, whole,
 };
 use crate::revocation::change::RevocationId;
 use crate::revocation::entry::{Id, Revocation};
@@ -20,7 +19,7 @@ use crate::revocation::set::{PAGE_SCAN, Page};
 use crate::time::UnixTime;
 
 /// The tables while they are read, as they were at one moment.
-pub(super) struct Reading(ReadTransaction);
+pub(super) struct Reading(pub(super) ReadTransaction);
 
 impl Reading {
     /// Of a file that this version wrote.
@@ -116,24 +115,10 @@ impl Reading {
 
     /// Whether anything is there to sweep.
     pub(super) fn has_ended(&self, now: UnixTime) -> Result<bool, Fault> {
-        let is_past = |ends_at: i64| ends_at <= now.as_micros();
-        let (ends, tombstone_ends) = (self.0.open_table(ENDS)?, self.0.open_table(TOMBSTONE_ENDS)?);
-        let (revocation, tombstone) = (ends.first()?, tombstone_ends.first()?);
-        Ok(revocation.is_some_and(|(key, _)| is_past(key.value().0))
-            || tombstone.is_some_and(|(key, _)| is_past(key.value().0)))
-    }
-
-    /// All of them.
-    pub(super) fn tombstones(&self) -> Result<Vec<Tombstone>, Fault> {
-        let tombstones = self.0.open_table(TOMBSTONES)?;
-        let rows = tombstones.iter()?.map(|row| {
-            let (id, until) = row?;
-            Ok(Tombstone {
-                id: RevocationId(Id(*id.value())),
-                until: UnixTime::from_micros(until.value()),
-            })
-        });
-        rows.collect()
+        let ends = self.0.open_table(ENDS)?;
+        let first = ends.first()?.map(|(key, _)| key.value().0);
+        let is_past = first.is_some_and(|ends_at| ends_at <= now.as_micros());
+        Ok(is_past || self.has_standing_to_forget(now)?)
     }
 
     fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, Fault> {

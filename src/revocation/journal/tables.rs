@@ -9,8 +9,9 @@ use redb::{Database, ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::Imported;
 use super::fault::Fault;
 use super::layout::{EntryRow, NoteRow};
+use super::standings::{STANDING_ENDS, STANDINGS};
 use crate::revocation::change::{Change, Outcome, RevocationId, Revoked};
-use crate::revocation::entry::{Id, NewRevocation, Revocation};
+use crate::revocation::entry::{NewRevocation, Revocation};
 use crate::time::UnixTime;
 
 pub(super) type IdKey = &'static [u8; 16];
@@ -23,11 +24,6 @@ pub(super) const NOTES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(super) const ENDS: TableDefinition<'_, (i64, u64), ()> = TableDefinition::new("ends");
 /// The issuers' texts by the numbers that entries have for them. Issuers are few, so that none is ever dropped.
 pub(super) const ISSUERS: TableDefinition<'_, u32, &str> = TableDefinition::new("issuers");
-/// Ids that were restored, and until when that must be told.
-pub(super) const TOMBSTONES: TableDefinition<'_, IdKey, i64> = TableDefinition::new("tombstones");
-/// The tombstones by their ends.
-pub(super) const TOMBSTONE_ENDS: TableDefinition<'_, (i64, IdKey), ()> =
-    TableDefinition::new("tombstone_ends");
 /// What is said once: the names below.
 pub(super) const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 
@@ -35,13 +31,6 @@ pub(super) const FORMAT: &str = "format";
 pub(super) const THIS_FORMAT: &[u8] = b"portcullis revocations 1";
 const NEXT_SEQUENCE: &str = "next_sequence";
 pub(super) const POSITION: &str = "position";
-
-/// A restored id, and until when that must be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tombstone {
-    pub id: RevocationId,
-    pub until: UnixTime,
-}
 
 /// The issuers' numbers, so that a change need not look for them.
 #[derive(Debug, Default)]
@@ -54,8 +43,8 @@ pub(super) fn create(database: &Database) -> Result<(), Fault> {
     transaction.open_table(NOTES)?;
     transaction.open_table(ENDS)?;
     transaction.open_table(ISSUERS)?;
-    transaction.open_table(TOMBSTONES)?;
-    transaction.open_table(TOMBSTONE_ENDS)?;
+    transaction.open_table(STANDINGS)?;
+    transaction.open_table(STANDING_ENDS)?;
     transaction.open_table(FACTS)?.insert(FORMAT, THIS_FORMAT)?;
     Ok(transaction.commit()?)
 }
@@ -80,8 +69,8 @@ pub(super) struct Writing<'txn> {
     notes: Table<'txn, u64, &'static [u8]>,
     ends: Table<'txn, (i64, u64), ()>,
     issuers: Table<'txn, u32, &'static str>,
-    tombstones: Table<'txn, IdKey, i64>,
-    tombstone_ends: Table<'txn, (i64, IdKey), ()>,
+    pub(super) standings: Table<'txn, IdKey, (u64, u64, i64)>,
+    pub(super) standing_ends: Table<'txn, (i64, IdKey), ()>,
     facts: Table<'txn, &'static str, &'static [u8]>,
     numbers: &'txn mut Issuers,
     next_sequence: u64,
@@ -112,8 +101,8 @@ impl<'txn> Writing<'txn> {
             notes: transaction.open_table(NOTES)?,
             ends: transaction.open_table(ENDS)?,
             issuers: transaction.open_table(ISSUERS)?,
-            tombstones: transaction.open_table(TOMBSTONES)?,
-            tombstone_ends: transaction.open_table(TOMBSTONE_ENDS)?,
+            standings: transaction.open_table(STANDINGS)?,
+            standing_ends: transaction.open_table(STANDING_ENDS)?,
             facts,
             numbers,
             next_sequence,
@@ -131,21 +120,20 @@ impl<'txn> Writing<'txn> {
                     is_new: put.is_new,
                 }))
             }
-            Change::Restore { id, at, bury_until } => {
+            Change::Restore { id, at } => {
                 let restored = self.restore(*id, *at)?;
-                if let Some(until) = bury_until {
-                    self.dig_up(*id)?;
-                    self.bury(*id, *until)?;
+                if restored.is_some() {
+                    self.restore_standing(*id)?;
                 }
                 Ok(Outcome::Restored(restored))
             }
+            Change::Settle { account, at } => self.settle(account, *at),
         }
     }
 
     /// Puts a revocation where it belongs.
     pub(super) fn put(&mut self, new: &NewRevocation, at: UnixTime) -> Result<Put, Fault> {
         let id = RevocationId::of(new);
-        self.dig_up(id)?;
         if let Some((held_end, sequence)) = self.place_of(id)? {
             if at < held_end {
                 let ends_at = held_end.max(new.ends_at());
@@ -180,7 +168,7 @@ impl<'txn> Writing<'txn> {
     pub(super) fn put_all(&mut self, changes: &[Change]) -> Result<Imported, Fault> {
         let asked = changes.iter().filter_map(|change| match change {
             Change::Revoke { new, at } => Some((RevocationId::of(new), new, *at)),
-            Change::Restore { .. } => None,
+            Change::Restore { .. } | Change::Settle { .. } => None,
         });
         let mut asked: Vec<_> = asked.zip(self.next_sequence..).collect();
         self.next_sequence += asked.len() as u64;
@@ -194,7 +182,6 @@ impl<'txn> Writing<'txn> {
             };
             let asked_end = same.iter().map(|((_, new, _), _)| new.ends_at()).max();
             let asked_end = asked_end.unwrap_or(UnixTime::MAX);
-            self.dig_up(id)?;
             imported.known += same.len() as u64 - 1;
             match self.place_of(id)? {
                 Some((held_end, held)) if at < held_end => {
@@ -235,12 +222,9 @@ impl<'txn> Writing<'txn> {
                 self.remove(id, UnixTime::from_micros(ends_at), sequence)?;
                 continue;
             }
-            let first = self.tombstone_ends.first()?;
-            let first = first.map(|(key, _)| (key.value().0, RevocationId(Id(*key.value().1))));
-            let Some((_, id)) = first.filter(|(until, _)| is_past(*until)) else {
+            if !self.forget_standing(now)? {
                 return Ok(removed);
-            };
-            self.dig_up(id)?;
+            }
         }
         Ok(at_most)
     }
@@ -259,7 +243,7 @@ impl<'txn> Writing<'txn> {
     }
 
     /// End and place of the revocation of that id.
-    fn place_of(&self, id: RevocationId) -> Result<Option<(UnixTime, u64)>, Fault> {
+    pub(super) fn place_of(&self, id: RevocationId) -> Result<Option<(UnixTime, u64)>, Fault> {
         let Some(bytes) = self.entries.get(&id.0.0)? else {
             return Ok(None);
         };
@@ -285,7 +269,7 @@ impl<'txn> Writing<'txn> {
         })
     }
 
-    fn write_entry(
+    pub(super) fn write_entry(
         &mut self,
         new: &NewRevocation,
         id: RevocationId,
@@ -301,7 +285,7 @@ impl<'txn> Writing<'txn> {
         Ok(())
     }
 
-    fn write_end(&mut self, ends_at: UnixTime, sequence: u64) -> Result<(), Fault> {
+    pub(super) fn write_end(&mut self, ends_at: UnixTime, sequence: u64) -> Result<(), Fault> {
         if ends_at != UnixTime::MAX {
             self.ends.insert((ends_at.as_micros(), sequence), ())?;
         }
@@ -323,30 +307,30 @@ impl<'txn> Writing<'txn> {
         Ok((at < ends_at).then_some(revocation))
     }
 
-    fn remove(&mut self, id: RevocationId, ends_at: UnixTime, sequence: u64) -> Result<(), Fault> {
+    /// The revocation of that id, ended or not.
+    pub(super) fn whole(&self, id: RevocationId) -> Result<Option<Revocation>, Fault> {
+        let Some(bytes) = self.entries.get(&id.0.0)? else {
+            return Ok(None);
+        };
+        let row = EntryRow::read(bytes.value())?;
+        let note = self.notes.get(row.sequence)?.ok_or(Fault::Foreign)?;
+        whole(&row, &NoteRow::read(note.value())?, &self.issuers).map(Some)
+    }
+
+    pub(super) fn remove(
+        &mut self,
+        id: RevocationId,
+        ends_at: UnixTime,
+        sequence: u64,
+    ) -> Result<(), Fault> {
         self.entries.remove(&id.0.0)?;
         self.notes.remove(sequence)?;
         self.drop_end(ends_at, sequence)
     }
 
-    fn drop_end(&mut self, ends_at: UnixTime, sequence: u64) -> Result<(), Fault> {
+    pub(super) fn drop_end(&mut self, ends_at: UnixTime, sequence: u64) -> Result<(), Fault> {
         if ends_at != UnixTime::MAX {
             self.ends.remove((ends_at.as_micros(), sequence))?;
-        }
-        Ok(())
-    }
-
-    fn bury(&mut self, id: RevocationId, until: UnixTime) -> Result<(), Fault> {
-        self.tombstones.insert(&id.0.0, until.as_micros())?;
-        self.tombstone_ends
-            .insert((until.as_micros(), &id.0.0), ())?;
-        Ok(())
-    }
-
-    fn dig_up(&mut self, id: RevocationId) -> Result<(), Fault> {
-        let until = self.tombstones.remove(&id.0.0)?.map(|until| until.value());
-        if let Some(until) = until {
-            self.tombstone_ends.remove((until, &id.0.0))?;
         }
         Ok(())
     }

@@ -325,6 +325,7 @@ impl Writer {
         let ids = changes.into_iter().map(|change| match change {
             Change::Revoke { new, .. } => RevocationId::of(new),
             Change::Restore { id, .. } => *id,
+            Change::Settle { account, .. } => account.id,
         });
         self.doubtful.extend(ids);
     }

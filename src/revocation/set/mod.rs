@@ -223,7 +223,12 @@ impl RevocationSet {
     pub(super) fn change(&self, change: Change) -> Outcome {
         match change {
             Change::Revoke { new, at } => Outcome::Revoked(self.revoke(new, at)),
-            Change::Restore { id, at, .. } => Outcome::Restored(self.restore_id(id.0, at)),
+            Change::Restore { id, at } => Outcome::Restored(self.restore_id(id.0, at)),
+            // Only a feed gives accounts, and a feed keeps them in a journal.
+            Change::Settle { .. } => Outcome::Settled {
+                before: None,
+                after: None,
+            },
         }
     }
 
@@ -232,10 +237,24 @@ impl RevocationSet {
         match outcome {
             Outcome::Revoked(revoked) => self.put(&revoked.revocation),
             Outcome::Restored(None) => {}
-            Outcome::Restored(Some(restored)) => {
-                self.index.remove(restored.what.target_of(&restored.issuer));
+            Outcome::Restored(Some(restored)) => self.take_out(restored),
+            Outcome::Settled { before, after } => {
+                let end = |of: &Revocation| of.expires_at.unwrap_or(UnixTime::MAX);
+                // The index moves ends later alone.
+                let stays = after.as_ref().map(end) >= before.as_ref().map(end);
+                if let Some(before) = before.as_ref().filter(|_| !stays) {
+                    self.take_out(before);
+                }
+                if let Some(after) = after {
+                    self.put(after);
+                }
             }
         }
+    }
+
+    fn take_out(&self, revocation: &Revocation) {
+        self.index
+            .remove(revocation.what.target_of(&revocation.issuer));
     }
 
     /// Puts one that is stored elsewhere in force.
