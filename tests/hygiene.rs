@@ -73,24 +73,26 @@ fn laden(token: &str, target: &str) -> Request {
         .body(b"password=bodysecret")
 }
 
+/// Admitted and refused in every way.
+const PATHS: [&str; 7] = [
+    "/guarded/x",
+    "/scoped/x",
+    "/open/x",
+    "/lenient/x",
+    "/nowhere",
+    "/away/x",
+    "/a;b",
+];
+
 // T146
 #[test]
 fn no_secret_of_a_request_is_ever_logged() {
     let top = "[log]\nformat = \"json\"\nlevel = \"trace\"\n";
     let stage = Stage::with_all(top, "", ROUTES);
     let tokens = tokens();
-    let paths = [
-        "/guarded/x",
-        "/scoped/x",
-        "/open/x",
-        "/lenient/x",
-        "/nowhere",
-        "/away/x",
-        "/a;b",
-    ];
     for (token, path) in tokens
         .iter()
-        .flat_map(|token| paths.map(|path| (token, path)))
+        .flat_map(|token| PATHS.map(|path| (token, path)))
     {
         stage
             .gateway

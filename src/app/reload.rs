@@ -99,6 +99,14 @@ pub(super) fn fixed_at_start(started: &Config, new: &Config) -> Vec<&'static str
             "revocation.store",
             started.revocation.store != new.revocation.store,
         ),
+        (
+            "revocation.on_stale",
+            started.revocation.on_stale != new.revocation.on_stale,
+        ),
+        (
+            "revocation.max_stale",
+            started.revocation.max_stale != new.revocation.max_stale,
+        ),
         ("log.format", started.log.format != new.log.format),
         ("log.level", started.log.level != new.log.level),
     ];
