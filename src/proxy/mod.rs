@@ -95,9 +95,14 @@ impl Proxy {
             // everything else, and whoever is asked or answered meanwhile would fall asleep and have to be woken each time.
             tokio::task::yield_now().await;
         }
-        let body = RequestBody::new(body, &view.snapshot.limits, &view.snapshot.reserved, || {
-            self.activity.open()
-        });
+        // In HTTP/2 a body need not be announced, so that only here it can be told that a preflight has one.
+        let body = if admission.is_preflight() {
+            RequestBody::empty()
+        } else {
+            RequestBody::new(body, &view.snapshot.limits, &view.snapshot.reserved, || {
+                self.activity.open()
+            })
+        };
         let message = Message {
             head: &head,
             origin: &origin,
