@@ -61,7 +61,8 @@ fn fill(mut stream: &TcpStream) {
     stream
         .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
-    let takes = |_: &u32| stream.write_all(&[b'x'; 64 << 10]).is_ok();
+    let piece = vec![b'x'; 64 << 10];
+    let takes = |_: &u32| stream.write_all(&piece).is_ok();
     (0..512).take_while(takes).for_each(drop);
 }
 
