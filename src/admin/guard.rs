@@ -1,11 +1,9 @@
 //! Who may ask: the name the listener is called by, the page that asks, and the admin credential.
 //!
-//! Owns the defence against other sites' pages, DNS rebinding and guessing. Knows no endpoint.
+//! Owns the defence against other sites' pages and DNS rebinding, and what is compared with what. Knows no endpoint.
 
-use std::collections::VecDeque;
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,37 +14,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::answer::Problem;
+use super::attempts::Noted;
 use super::{AdminState, Refusal};
 use crate::config::Secret;
 use crate::identity::{Identity, IssuerLabel};
 use crate::rejection::Rejection;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const WRONG_ATTEMPTS: usize = 10;
-const WINDOW: Duration = Duration::from_secs(1);
-
-/// Wrong credentials of the last second, of all callers together.
-#[derive(Debug, Default)]
-pub(super) struct AttemptLimiter(Mutex<VecDeque<Instant>>);
-
-impl AttemptLimiter {
-    /// Counts a wrong credential; whether it is one too many.
-    fn is_exceeded(&self, now: Instant) -> bool {
-        let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while attempts
-            .front()
-            .is_some_and(|first| now.duration_since(*first) >= WINDOW)
-        {
-            attempts.pop_front();
-        }
-        if attempts.len() >= WRONG_ATTEMPTS {
-            return true;
-        }
-        attempts.push_back(now);
-        false
-    }
-}
-
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(super) enum Caller {
@@ -75,6 +49,10 @@ enum Presented<'head> {
     Basic(&'head [u8]),
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) IpAddr);
+
 /// Finds out who asks. On a loopback address no credential is needed; one that is sent must be good all the same, where there
 /// is one to compare it with.
 pub(super) async fn authenticate(
@@ -89,14 +67,14 @@ pub(super) async fn authenticate(
     if state.is_loopback && (!is_judged || matches!(presented, Presented::Nothing)) {
         return Ok(Caller::Anyone);
     }
+    let client = client_of(parts);
+    // A signature cannot be guessed, so that operators behind one address with a guesser are not kept out.
+    let may_guess = !state.attempts.are_exceeded(client, Instant::now());
+    let secret = admin.token.as_ref().filter(|_| may_guess);
     let problem = match presented {
         Presented::Nothing | Presented::Several => return Err(Problem::CredentialRequired),
-        Presented::Bearer(token) if is_secret(token, admin.token.as_ref()) => {
-            return Ok(Caller::AdminToken);
-        }
-        Presented::Basic(pair) if is_password(pair, admin.token.as_ref()) => {
-            return Ok(Caller::AdminToken);
-        }
+        Presented::Bearer(token) if is_secret(token, secret) => return Ok(Caller::AdminToken),
+        Presented::Basic(pair) if is_password(pair, secret) => return Ok(Caller::AdminToken),
         Presented::Basic(_) => Problem::PasswordRefused,
         Presented::Bearer(_) => match &admin.operators {
             None => Problem::CredentialRequired,
@@ -106,7 +84,7 @@ pub(super) async fn authenticate(
             },
         },
     };
-    Err(limited(state, problem))
+    Err(limited(state, client, problem))
 }
 
 fn refused(refusal: Refusal, scope: &str) -> Problem {
@@ -114,14 +92,25 @@ fn refused(refusal: Refusal, scope: &str) -> Problem {
     Problem::TokenRefused { refusal, scope }
 }
 
-/// A wrong credential counts, and is told no more than that if there were too many. Good ones never come here, and it is nobody's
-/// fault that it cannot be told.
-fn limited(state: &AdminState, problem: Problem) -> Problem {
+/// A server always knows; who does not is one address like another.
+fn client_of(parts: &Parts) -> IpAddr {
+    let client = parts.extensions.get::<Client>();
+    client.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |client| client.0)
+}
+
+/// A wrong credential counts, and is told no more than that if there were too many from its address. Good ones never come here,
+/// and it is nobody's fault that it cannot be told.
+fn limited(state: &AdminState, client: IpAddr, problem: Problem) -> Problem {
     let metrics = state.runtime.metrics();
-    let is_wrong = problem.status() != StatusCode::SERVICE_UNAVAILABLE;
-    if is_wrong && state.attempts.is_exceeded(Instant::now()) {
-        metrics.rejection(None, IssuerLabel::None, Rejection::RateLimited);
-        return Problem::RateLimited;
+    let now = Instant::now();
+    if problem.status() != StatusCode::SERVICE_UNAVAILABLE {
+        if state.attempts.are_exceeded(client, now) {
+            metrics.rejection(None, IssuerLabel::None, Rejection::RateLimited);
+            return Problem::RateLimited;
+        }
+        if state.attempts.note(client, now) == Noted::Last {
+            tracing::warn!(%client, "too many wrong credentials on the admin listener; their address is kept out for a second");
+        }
     }
     if let Problem::TokenRefused { refusal, .. } = &problem {
         metrics.rejection(None, refusal.issuer, refusal.reason);
@@ -276,17 +265,6 @@ mod tests {
         ] {
             assert!(!is_own_name(bad, &hosts), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_eleventh_wrong_credential_of_a_second_is_one_too_many() {
-        let limiter = AttemptLimiter::default();
-        let start = Instant::now();
-        for _ in 0..WRONG_ATTEMPTS {
-            assert!(!limiter.is_exceeded(start));
-        }
-        assert!(limiter.is_exceeded(start + Duration::from_millis(999)));
-        assert!(!limiter.is_exceeded(start + WINDOW));
     }
 
     fn secret() -> Secret {

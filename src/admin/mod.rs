@@ -20,6 +20,7 @@ use crate::telemetry::{ConfiguredMetrics, PulledValues};
 use crate::time::Clock;
 
 mod answer;
+mod attempts;
 mod body;
 mod endpoints;
 mod guard;
@@ -100,7 +101,7 @@ pub struct AdminState {
     clock: Clock,
     /// Whether the listener is bound to a loopback address: then whoever reaches it may do everything.
     is_loopback: bool,
-    attempts: guard::AttemptLimiter,
+    attempts: attempts::Attempts,
     started: Instant,
 }
 
@@ -117,7 +118,7 @@ impl AdminState {
             revocations,
             clock,
             is_loopback,
-            attempts: guard::AttemptLimiter::default(),
+            attempts: attempts::Attempts::default(),
             started: Instant::now(),
         }
     }

@@ -4,10 +4,13 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::AdminState;
 use super::endpoints::answer;
+use super::guard::Client;
 use super::places::{Idleness, Places};
 use crate::telemetry::Listener;
 
@@ -47,7 +51,7 @@ pub async fn serve(
                 Ok((stream, peer)) if places.make_room(peer.ip()) => {
                     let idleness = Arc::<Idleness>::default();
                     let connection =
-                        connection(stream, Arc::clone(&state), ended.clone(), Arc::clone(&idleness));
+                        connection((stream, peer.ip()), Arc::clone(&state), ended.clone(), Arc::clone(&idleness));
                     places.take(peer.ip(), connections.spawn(connection), idleness);
                 }
                 // Every place is taken by somebody who is being answered.
@@ -68,7 +72,7 @@ pub async fn serve(
 }
 
 async fn connection(
-    stream: TcpStream,
+    (stream, client): (TcpStream, IpAddr),
     state: Arc<AdminState>,
     mut ended: watch::Receiver<bool>,
     idleness: Arc<Idleness>,
@@ -82,7 +86,8 @@ async fn connection(
     if !matches!(first, Ok(Ok(1))) {
         return;
     }
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Client(client));
         let (state, idleness) = (Arc::clone(&state), Arc::clone(&idleness));
         async move {
             let _busy = idleness.interrupt();
