@@ -167,7 +167,9 @@ fn with_issuers(
 ) -> (Gate, Vec<String>) {
     const TOKENS: usize = 1000;
     let own = Signer::new("EdDSA");
-    let mut more = String::new();
+    // The first line belongs to the route that the configuration ends with.
+    let names: Vec<_> = (0..count).map(|number| format!("\"i{number}\"")).collect();
+    let mut more = format!("issuers = [{}]\n", names.join(", "));
     let signers: Vec<_> = (0..count).map(|_| Signer::new("EdDSA")).collect();
     for (number, signer) in signers.iter().enumerate() {
         let mut keys: Vec<_> = (0..9)
@@ -254,7 +256,7 @@ fn tokens(runtime: &tokio::runtime::Runtime) -> f64 {
     let folders = [0, 1].map(|_| tempfile::tempdir().expect("a folder"));
     let secret = [7; 48];
     let signer = Signer::hmac("HS256", &secret);
-    let issuer = "[[issuer]]\nname = \"own\"\nissuer = \"https://own.example.com/\"\nhmac_secret_file = \"secret\"\n\
+    let issuer = "issuers = [\"own\"]\n[[issuer]]\nname = \"own\"\nissuer = \"https://own.example.com/\"\nhmac_secret_file = \"secret\"\n\
                   algorithms = [\"HS256\"]\naudiences = [\"https://api.example.com\"]\n";
     let with = |count: usize, folder: &Path| {
         std::fs::write(folder.join("secret"), secret).expect("a folder");
