@@ -14,7 +14,7 @@ mod support;
 use serde_json::{Value, json};
 use support::{
     AUDIENCE, Gateway, KID, Reply, Request, Response, Server, Signer, Stage, base64url, changed,
-    claims, configuration, corp, eventually, now, token,
+    claims, command, configuration, corp, eventually, now, token,
 };
 
 const ROUTE: &str = "path = \"/*\"\nupstream = \"api\"\nissuers = [\"corp\", \"other\"]";
@@ -424,4 +424,39 @@ fn a_page_of_another_site_can_change_nothing_with_anybodys_credential() {
         let response = dressed(delete.clone().header("Origin", &own)).send(gateway.admin);
         assert_eq!(response.status, 204, "a page of this very listener");
     }
+}
+
+#[test]
+fn explain_asks_as_an_operator_and_says_when_it_was_not_let_in() {
+    let stage = exposed();
+    let lost = token(json!({"jti": "lost"}));
+    let request = Request::new("POST", "/api/revocations")
+        .json(&json!({"jti": "lost", "issuer": "corp"}))
+        .bearer(&operator(json!({})));
+    assert_eq!(request.send(stage.gateway.admin).status, 201);
+
+    let folder = tempfile::tempdir().unwrap();
+    let port = stage.gateway.admin.port();
+    let admin = format!("[admin]\nlisten = \"0.0.0.0:{port}\"\n{OPERATORS}");
+    let provider = &stage.provider;
+    let text = configuration(&admin, provider, &other(provider), &stage.upstream, ROUTE);
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let config = write("portcullis.toml", &text);
+    let credential = write("operator.token", &operator(json!({})));
+
+    let asked = ["explain", "--config", &config];
+    let outside = command(&asked, &lost);
+    let said = String::from_utf8_lossy(&outside.stdout);
+    assert!(said.contains("answered 401"), "{said}");
+    let inside = command(
+        &[&asked[..], &["--admin-token-file", &credential]].concat(),
+        &lost,
+    );
+    let said = String::from_utf8_lossy(&inside.stdout);
+    assert_eq!(inside.status.code(), Some(1), "{said}");
+    assert!(said.contains("token_revoked"), "{said}");
 }

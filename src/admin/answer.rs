@@ -126,7 +126,7 @@ impl Problem {
                 "Send the content of [admin] token_file as the password, or as Authorization: Bearer TOKEN."
             }
             Self::CredentialRequired => {
-                "Send the content of [admin] token_file as Authorization: Bearer TOKEN."
+                "Send the content of [admin] token_file, or a token of [admin] issuer with its scope, as Authorization: Bearer TOKEN."
             }
             Self::UnknownPath => {
                 "The admin listener serves /metrics, /healthz, /readyz, /api/status, /api/explain, /api/revocations and /oauth2/revoke."

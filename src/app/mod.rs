@@ -320,7 +320,10 @@ async fn reload(state: &State, started: &Config, path: &std::path::Path) -> Opti
     }
     let before = state.current.load_full();
     for weakening in weakenings(&before.config, &loaded.config) {
-        tracing::warn!(weakening, "the new configuration asks less");
+        tracing::warn!(
+            weakening,
+            "the new configuration asks less than the old one"
+        );
     }
     for key in fixed_at_start(started, &loaded.config) {
         tracing::warn!(key, "a changed key takes effect at the next start only");

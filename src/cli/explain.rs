@@ -12,7 +12,7 @@ use clap::Args;
 use http::request::Parts;
 use serde_json::Value;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Secret};
 use crate::gate::{Check, CheckResult, Explanation, Gate, Inquiry, Outcome, RevocationSource};
 use crate::identity::IssuerId;
 use crate::keys::Refresher;
@@ -40,7 +40,10 @@ pub(super) struct ExplainArguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// The token; read from standard input where it is left out (others can see command lines)
+    /// A file with the credential of the running gateway's admin listener, which is asked whether the token was revoked
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// The token; read from standard input where it is left out or `-` (others can see command lines)
     token: Option<String>,
 }
 
@@ -57,14 +60,15 @@ pub(super) async fn run(
             return Ok(ExitCode::from(2));
         }
     };
-    let (token, request) = match inputs(&arguments) {
+    let inputs = inputs(&arguments).and_then(|inputs| Ok((inputs, credential(&arguments)?)));
+    let ((token, request), credential) = match inputs {
         Ok(inputs) => inputs,
         Err(fault) => {
             writeln!(errors, "explain: {fault}")?;
             return Ok(ExitCode::from(2));
         }
     };
-    let explanation = examine(&config, &token, request.as_ref()).await;
+    let explanation = examine(&config, &token, request.as_ref(), credential).await;
     if arguments.json {
         writeln!(out, "{:#}", serde_json::to_value(&explanation)?)?;
     } else {
@@ -82,14 +86,23 @@ pub(super) async fn run(
 
 fn inputs(arguments: &ExplainArguments) -> Result<(String, Option<Parts>), String> {
     let token = match &arguments.token {
-        Some(token) => token.clone(),
-        None => read_token().map_err(|error| format!("standard input cannot be read: {error}"))?,
+        Some(token) if token != "-" => token.clone(),
+        _ => read_token().map_err(|error| format!("standard input cannot be read: {error}"))?,
     };
     let request = match &arguments.url {
         Some(url) => Some(request_head(&arguments.method, url)?),
         None => None,
     };
     Ok((bare_token(&token).to_owned(), request))
+}
+
+/// What the admin listener is to be told instead of the configuration's own token.
+fn credential(arguments: &ExplainArguments) -> Result<Option<Secret>, String> {
+    let Some(path) = &arguments.admin_token_file else {
+        return Ok(None);
+    };
+    let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Some(Secret::from_file_content(content)))
 }
 
 fn read_token() -> io::Result<String> {
@@ -137,7 +150,12 @@ fn request_head(method: &str, url: &str) -> Result<Parts, String> {
 }
 
 /// Asks a gate built from the configuration, with keys fetched now or else those that the gateway stored.
-async fn examine(config: &Config, token: &str, request: Option<&Parts>) -> Explanation {
+async fn examine(
+    config: &Config,
+    token: &str,
+    request: Option<&Parts>,
+    credential: Option<Secret>,
+) -> Explanation {
     let clock = Clock::system();
     let (mut refreshers, keys): (Vec<_>, Vec<_>) = config
         .issuers
@@ -159,7 +177,7 @@ async fn examine(config: &Config, token: &str, request: Option<&Parts>) -> Expla
         }
         tokio::spawn(refresher.run());
     }
-    let answer = ask_gateway(config, token).await;
+    let answer = ask_gateway(config, token, credential).await;
     let revocations = match &answer {
         Ok(verdict) => RevocationSource::Answered(*verdict),
         Err(why) => RevocationSource::Unknown(why),
@@ -187,8 +205,13 @@ fn stored_keys(age: Option<Duration>, state_dir: &Path) -> String {
 }
 
 /// Whether the token was revoked, as the running gateway says.
-async fn ask_gateway(config: &Config, token: &str) -> Result<Verdict, String> {
-    let (url, credential) = super::admin_client::admin_address(&config.admin);
+async fn ask_gateway(
+    config: &Config,
+    token: &str,
+    given: Option<Secret>,
+) -> Result<Verdict, String> {
+    let (url, own) = super::admin_client::admin_address(&config.admin);
+    let credential = given.or(own);
     let unknown =
         |_| format!("only a running gateway knows what was revoked, and none answers at {url}");
     let client = reqwest::Client::builder()
@@ -204,12 +227,14 @@ async fn ask_gateway(config: &Config, token: &str) -> Result<Verdict, String> {
         request = request.bearer_auth(String::from_utf8_lossy(credential.expose()));
     }
     let answer = request.send().await.map_err(unknown)?;
-    let body = answer
-        .error_for_status()
-        .map_err(unknown)?
-        .bytes()
-        .await
-        .map_err(unknown)?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!(
+            "only a running gateway knows what was revoked, and the one at {url} answered {}: is its credential right (--admin-token-file)?",
+            status.as_u16()
+        ));
+    }
+    let body = answer.bytes().await.map_err(unknown)?;
     verdict_of(&body)
         .ok_or_else(|| "the running gateway cannot tell whether the token was revoked".to_owned())
 }

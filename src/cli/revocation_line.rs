@@ -27,8 +27,13 @@ pub(super) fn line_of(revocation: &Value) -> String {
         .into_iter()
         .find(|value| !value.is_empty())
         .unwrap_or_default();
+    let issued_before = revocation
+        .get("issued_before")
+        .and_then(Value::as_i64)
+        .map(|seconds| UnixTime::from_seconds(seconds).to_rfc3339())
+        .map_or_else(String::new, |moment| format!(", issued before {moment}"));
     let line = format!(
-        "{}  {:<8} {:<12} {expires}  {value}  {}",
+        "{}  {:<8} {:<12} {expires}  {value}{issued_before}  {}",
         text("id"),
         text("kind"),
         text("issuer"),

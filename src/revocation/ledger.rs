@@ -95,7 +95,9 @@ impl Ledger {
     /// Everything that is kept here is in force: the gate may decide, or a feed may begin, and says when.
     pub fn loaded(&self) {
         match &self.store {
-            Store::Memory | Store::Embedded(_) => self.set.set_stale(false),
+            Store::Memory | Store::Embedded(_) => {
+                self.set.set_stale(false);
+            }
             Store::Redis(feed) => feed.begin(),
         }
     }

@@ -220,6 +220,8 @@ fn the_signature_is_never_printed_and_standard_input_does_as_well() {
         let file = desk.file();
         let arguments = [&["explain", "--config", &file], words].concat();
         let by_input = run_with(&arguments, &format!("Authorization: Bearer {token}\n"));
+        let by_dash = run_with(&[&arguments[..], &["-"]].concat(), token);
+        assert_eq!(by_dash.out, by_input.out, "{name}");
         let by_json = desk.explain(&[&["--json"], words].concat(), token);
         for ended in [&by_argument, &by_input, &by_json] {
             assert_eq!(ended.code, code, "{name}: {}{}", ended.out, ended.errors);

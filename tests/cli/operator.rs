@@ -147,6 +147,9 @@ fn every_kind_can_be_revoked_and_a_token_from_standard_input() {
             "{kind}"
         );
         assert!(!ended.out.contains(&good), "{kind}: the token is printed");
+        let shown = run(&["revocations", "--kind", kind, &flag, &url]).out;
+        let has_cut_off = shown.contains(", issued before 2100-01-01T00:00:00Z");
+        assert_eq!(has_cut_off, kind == "subject", "{kind}: {shown}");
         let listed = run(&["revocations", "--json", "--kind", kind, &flag, &url]);
         let entry: Value = serde_json::from_str(listed.out.trim())
             .unwrap_or_else(|_| panic!("{kind}: {}", listed.out));

@@ -71,13 +71,11 @@ impl Shared {
                 Err(fault) => fault,
             };
             self.session.store(None);
-            if self.health.is_away(fault.0.clone()) {
-                tracing::warn!(
-                    %fault,
-                    "the Redis of the revocations cannot be used; those known here stay in force, and changes are refused"
-                );
-            }
+            let is_news = self.health.is_away(fault.0.clone());
             self.judge();
+            if is_news {
+                self.say_away(&fault);
+            }
             if began.elapsed() > longest {
                 (pause, _) = PAUSES;
             }
@@ -128,8 +126,27 @@ impl Shared {
         }
     }
 
+    fn say_away(&self, fault: &Fault) {
+        if self.health.is_stale() {
+            tracing::error!(%fault, "the Redis of the revocations cannot be used, and what is known here is not enough: guarded requests are answered 503");
+        } else {
+            tracing::warn!(%fault, "the Redis of the revocations cannot be used; those known here stay in force, and changes are refused");
+        }
+    }
+
+    /// Whether the gate may decide changes seldom, and is said each time.
     fn judge(&self) {
-        self.set.set_stale(self.health.is_stale());
+        let is_stale = self.health.is_stale();
+        if self.set.set_stale(is_stale) == is_stale {
+            return;
+        }
+        if is_stale {
+            tracing::error!(
+                "what is revoked is not known well enough: guarded requests are answered 503"
+            );
+        } else {
+            tracing::info!("what is revoked is known: requests are decided");
+        }
     }
 }
 

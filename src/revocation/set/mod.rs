@@ -73,8 +73,9 @@ impl RevocationSet {
     }
 
     /// While it is stale, every check says so: a store that is not loaded yet, or too far behind.
-    pub fn set_stale(&self, is_stale: bool) {
-        self.is_stale.store(is_stale, Ordering::Release);
+    /// Gives back what it was before.
+    pub fn set_stale(&self, is_stale: bool) -> bool {
+        self.is_stale.swap(is_stale, Ordering::AcqRel)
     }
 
     /// Whether every check says [`Verdict::Stale`].
