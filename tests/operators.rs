@@ -437,7 +437,9 @@ fn explain_asks_as_an_operator_and_says_when_it_was_not_let_in() {
 
     let folder = tempfile::tempdir().unwrap();
     let port = stage.gateway.admin.port();
-    let admin = format!("[admin]\nlisten = \"0.0.0.0:{port}\"\n{OPERATORS}");
+    let admin = format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"0.0.0.0:{port}\"\n{OPERATORS}"
+    );
     let provider = &stage.provider;
     let text = configuration(&admin, provider, &other(provider), &stage.upstream, ROUTE);
     let write = |name: &str, content: &str| {
@@ -450,6 +452,8 @@ fn explain_asks_as_an_operator_and_says_when_it_was_not_let_in() {
 
     let asked = ["explain", "--config", &config];
     let outside = command(&asked, &lost);
+    let errors = String::from_utf8_lossy(&outside.stderr);
+    assert!(errors.is_empty(), "{errors}");
     let said = String::from_utf8_lossy(&outside.stdout);
     assert!(said.contains("answered 401"), "{said}");
     let inside = command(
